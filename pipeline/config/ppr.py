@@ -32,7 +32,7 @@ class PprConfig(Section):
         gt=0,
         description="push: largest error at a node for each unit of its weighted degree, in the place of tolerance; "
         "unset: tolerance over the sum of all degrees, and across parts 1e-4 over the mean degree; for hashed vectors "
-        "the larger of 1 / nodes and 1e-5, over the mean degree",
+        "the larger of 1 / nodes and 1e-5, over the mean degree, and float32's rounding besides",
     )
     walks: int = Field(10_000, ge=1, le=10**9, description="solver walks: walks from each source")
     source_type: str | None = Field(None, min_length=1, description="type of nodes that get a list; unset: all types")

@@ -245,7 +245,7 @@ class GraphFilter:
             of_degree = read_only(seeds._replace(values=seeds.values * np.float32(coefficients[k] / pull)))
             moves = read_only(Coefficients(unit, unit * pull, unit if k else np.zeros_like(unit)))
             iterate = Iterate(read_only(Summands(others, first)), here, here, step, residual)
-            chebyshev_pass(graph.csr, iterate, start, of_degree, self._scales, moves)
+            chebyshev_pass(graph.csr, iterate, start, of_degree, self._scales, moves, False)
 
     def _bound(
         self, length: NDArray[np.float64], total: NDArray[np.float64], mixed: NDArray[np.float64]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, OutMatrix, kernel, read_only
+from pipeline.kernels.array_types import In, InMatrix, Out, OutMatrix, kernel, read_only
 from pipeline.kernels.elementary import log_of_normal
 from pipeline.kernels.hashing import mix
 from pipeline.kernels.ppr_top_k import SparseScores
+from pipeline.kernels.residual_tiles import LANES, lanes_above, lowest_bit
 
 _HALF = np.uint64(32)
 _ONE = np.uint64(1)
@@ -48,6 +49,61 @@ def hashed_logs(
     rows = np.empty((scores.missing.size, dim), np.float32)
     _add_logs(read_only(scores), word, bound, float(nodes), columns, np.zeros(dim), rows)
     return rows
+
+
+def hashed_logs_of_columns(
+    z: NDArray[np.float32],
+    degree: NDArray[np.float64],
+    word: NDArray[np.uint64],
+    threshold: float,
+    nodes: int,
+    columns: int,
+    rows: NDArray[np.float32],
+) -> None:
+    """The same of dense scores ``z * degree``, a column a source, whose bounds are ``threshold * degree``.
+
+    Parameters
+    ----------
+    z : (n, width) float32, C-contiguous, width a multiple of 16. rows : (sources, dim) float32, written; sources at
+        most the width. Added up in float64 in the order of the nodes.
+    """
+    _add_logs_of_columns(z, degree, word, threshold, float(nodes), columns, np.zeros((len(rows), rows.shape[1])), rows)
+
+
+@kernel
+def _add_logs_of_columns(
+    z: InMatrix[np.float32],
+    degree: In[np.float64],
+    word: In[np.uint64],
+    threshold: float,
+    nodes: float,
+    columns: int,
+    sums: OutMatrix[np.float64],
+    rows: OutMatrix[np.float32],
+) -> None:
+    sources, dim = rows.shape
+    scale = 1.0 / np.sqrt(np.float64(columns))
+    places, signs = np.empty(columns, np.int64), np.empty(columns, np.float64)
+    bars = np.full(z.shape[1], np.inf, np.float32)
+    for node in range(z.shape[0]):
+        for column in range(columns):
+            cell = mix(word[node] + np.uint64(column))
+            # The upper half of the word scaled to the columns; its lowest bit is the sign.
+            places[column] = np.int64(((cell >> _HALF) * np.uint64(dim)) >> _HALF)
+            signs[column] = scale if cell & _ONE else -scale
+        bars[:sources] = max(threshold, 1.0 / (nodes * degree[node]))
+        line = z[node]
+        for first in range(0, sources, LANES):
+            above = lanes_above(line, first, np.float32(1), bars)
+            while above:
+                col = first + lowest_bit(above)
+                above &= above - 1
+                value = log_of_normal(nodes * (degree[node] * line[col]))
+                for column in range(columns):
+                    sums[col, places[column]] += signs[column] * value
+    for source in range(sources):
+        for place in range(dim):
+            rows[source, place] = np.float32(sums[source, place])
 
 
 @kernel

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -207,6 +208,37 @@ def chebyshev_top_k(
     return TopK(nodes, scores, bound)
 
 
+def chebyshev_columns(
+    graph: Transition, sources: RestartSets, restart: float, threshold: float
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]]:
+    """Scores over degrees of all nodes, `BLOCK` sources at a time: an error at a node is bounded by its degree.
+
+    Parameters
+    ----------
+    graph, sources, restart : as in `chebyshev_scores`.
+    threshold : wanted bound on an error for each unit of a node's weighted degree, as push has it.
+
+    Yields
+    ------
+    some : the block's sources, those that take as many passes together.
+    z : (n, columns) float32, overwritten for the next block; a node without edges has degree 1.
+    bound : (sources of the block,) float64. The largest residual of a row over ``restart`` (on a bipartite graph over
+        ``1 - (1 - restart)^2``, of the side solved for), since the inverse of the operator has that maximum norm, and
+        what float32 rounds: no z of a source is above its shares over degrees, and each row is off by `ROUNDING` of
+        that. The first is at most the threshold where that is not far below the second.
+    """
+    plan = _checked_plan(graph, sources, restart, 1.0)
+    check_tolerance(threshold)
+    work = _Work(graph, plan, restart, len(sources), takes_largest=True)
+    degree = np.where(graph.degree > 0, graph.degree, 1.0)
+    highest = np.add.reduceat(sources.shares / degree[sources.nodes], sources.indptr[:-1])
+    order = np.lexsort((-highest, ~work.is_near(sources)))
+    for first in range(0, len(sources), BLOCK):
+        some = order[first : first + BLOCK]
+        z, bound = work.scores(sources.in_order(some), threshold)
+        yield some, z, bound + 4 * ROUNDING / restart * highest[some]
+
+
 def _rank(
     work: _Work, order: NDArray[np.int64], sources: RestartSets, tolerance: float, candidates: Candidates, lists: TopK
 ) -> None:
@@ -281,10 +313,17 @@ class _Work:
     """Buffers of one call, and the passes over them."""
 
     def __init__(
-        self, graph: Transition, plan: _Plan, restart: float, sources: int, *, reads_halves: bool = False
+        self,
+        graph: Transition,
+        plan: _Plan,
+        restart: float,
+        sources: int,
+        *,
+        reads_halves: bool = False,
+        takes_largest: bool = False,
     ) -> None:
         self._graph, self._plan, self._side, self._restart = graph, plan, plan.side, restart
-        self._reads_halves = reads_halves
+        self._reads_halves, self._takes_largest = reads_halves, takes_largest
         side = plan.side
         self.width = next(width for width in (16, 32, 64, BLOCK) if width >= min(sources, BLOCK))
         # A node without edges: its restart term is its whole share, which no pass changes.
@@ -354,10 +393,13 @@ class _Work:
         theta, delta = (plan.high + low) / 2, (plan.high - low) / 2
         # Where a column will probably stand after a move; a wrong guess costs a pass, and never the bound.
         shrink = _EXPECTED_RATE * _rate(plan.low, plan.high)
-        moves_last = self._reads_halves or tolerance >= _CLOSING * smallest_tolerance(self._restart)
+        moves_last = (
+            self._reads_halves or self._takes_largest or tolerance >= _CLOSING * smallest_tolerance(self._restart)
+        )
         closing_rate = 1 - plan.low if moves_last else 1.0
         inner = seeds.between(side.start, side.stop)
-        matrix, scales = graph.csr, read_only(NodeScales(self._factor, self._degree))
+        weights = np.ones_like(self._degree) if self._takes_largest else self._degree
+        matrix, scales = graph.csr, read_only(NodeScales(self._factor, weights))
         self._begin(sources, seeds, 1 / theta, level)
         here, ahead = self._z[side.start : side.stop], self._next
         rho = delta / theta
@@ -377,7 +419,8 @@ class _Work:
             x = self._recover(here, seeds) if side.is_bipartite else here
             residual.fill(0)
             iterate = self._iterate(x, here, ahead, residual)
-            chebyshev_pass(matrix, iterate, side.start, inner, scales, _coefficients(keep, pull, move))
+            coefficients = _coefficients(keep, pull, move)
+            chebyshev_pass(matrix, iterate, side.start, inner, scales, coefficients, self._takes_largest)
             here, ahead = ahead, here
             reached = self._bound(residual, 1.0)
             closed = self._bound(residual, closing_rate) if moves_last else reached
@@ -394,6 +437,8 @@ class _Work:
 
     def _bound(self, residual: NDArray[np.float64], closing_rate: float) -> NDArray[np.float64]:
         """The l1 error of columns with a residual, or after they have been moved by it."""
+        if self._takes_largest:  # rounding apart
+            return closing_rate * residual / self._plan.low
         if self._reads_halves:
             return _bound_of_halves(residual, self._restart, closing_rate, is_bipartite=self._side.is_bipartite)
         # 1e-9 covers the residual's own sum in float64, 3 units what becomes of z in x.

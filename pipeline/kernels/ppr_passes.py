@@ -232,8 +232,12 @@ def chebyshev_pass(
     seeds: SeedTerms,
     scales: NodeScales,
     coefficients: Coefficients,
+    takes_largest: bool,
 ) -> None:
-    """The residual of ``here``, its l1 norm by column, and the next z, for nodes ``start`` and on."""
+    """The residual of ``here``, its l1 norm by column, and the next z, for nodes ``start`` and on.
+
+    takes_largest : add nothing up, and keep the largest of what would have been, which is the residual times `degree`.
+    """
     x, first = iterate.others
     rows, width = iterate.here.shape
     seed = 0
@@ -250,7 +254,7 @@ def chebyshev_pass(
             line[col] *= scale
         seed = _add_seeds(line, seeds, seed, node)
         for col in range(0, width, LANES):
-            chebyshev_lanes(line, col, i, weight, coefficients, iterate)
+            chebyshev_lanes(line, col, i, weight, coefficients, iterate, takes_largest)
 
 
 @kernel

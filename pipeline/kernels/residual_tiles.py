@@ -155,17 +155,25 @@ def put_rounded(_typing_context: Any, out: Any, row: Any, col: Any, _value: Any)
 
 @intrinsic
 def chebyshev_lanes(
-    _typing_context: Any, line: Any, col: Any, row: Any, weight: Any, coefficients: Any, iterate: Any
+    _typing_context: Any,
+    line: Any,
+    col: Any,
+    row: Any,
+    weight: Any,
+    coefficients: Any,
+    iterate: Any,
+    takes_largest: Any,
 ) -> Any:
     """Columns ``col : col + 16`` of a row.
 
     ``r = line - here; step = keep * step + pull * r; ahead = here + move * step; residual += weight * |r|``,
-    the last in float64; line, keep, pull, move and residual are indexed by column.
+    the last in float64; line, keep, pull, move and residual are indexed by column. Or residual is the largest of
+    these terms.
     """
-    signature = types.void(line, col, row, weight, coefficients, iterate)
+    signature = types.void(line, col, row, weight, coefficients, iterate, takes_largest)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        line, col, row, weight, coefficients, iterate = values
+        line, col, row, weight, coefficients, iterate, takes_largest = values
         lanes, wide = ir.VectorType(_FLOAT, LANES), ir.VectorType(_DOUBLE, LANES)
         keep, pull, move = cgutils.unpack_tuple(builder, coefficients)
         _, here, ahead, step, residual = cgutils.unpack_tuple(builder, iterate)
@@ -192,7 +200,9 @@ def chebyshev_lanes(
         size = builder.select(is_below, builder.fsub(ir.Constant(lanes, [0.0] * LANES), rest), rest)
         term = builder.fmul(builder.fpext(size, wide), splat(builder, weight, wide))
         sums_at = at(residual, signature.args[5].types[4], col, _DOUBLE)
-        sums = builder.fadd(builder.load(sums_at, typ=wide, align=8), term)
+        sums = builder.load(sums_at, typ=wide, align=8)
+        largest = builder.select(builder.fcmp_ordered(">", term, sums), term, sums)
+        sums = builder.select(takes_largest, largest, builder.fadd(sums, term))
         builder.store(sums, sums_at, align=8)
         return context.get_dummy_value()
 

@@ -1,12 +1,17 @@
-"""What hashed PPR takes: a push from every node, by tasks that each have the whole graph and some of the nodes."""
+"""What hashed PPR takes: a push or a column of passes from every node.
+
+Tasks have the whole graph and some of the nodes each.
+"""
 
 from __future__ import annotations
 
 import math
 
 from pipeline.config.model import PipelineConfig
-from pipeline.embedding.ppr.hashed import error_share
+from pipeline.embedding.ppr.hashed import error_share, pushed_entries, reads_blocks
 from pipeline.embedding.settings import Settings
+from pipeline.kernels.ppr_chebyshev import BLOCK, chebyshev_passes
+from pipeline.planning.list_costs import pass_seconds
 from pipeline.planning.pricing import Price
 
 #: Of one core of the machine that the tests run on: an entry that is pushed, where the state of a node is in its cache
@@ -22,14 +27,17 @@ _ENTRY_BYTES, _NODE_BYTES, _SCORES_BYTES = 8, 112, 64 << 20
 
 
 def estimate_push_seconds(settings: Settings, edges: int) -> float:
-    """Estimate the seconds of one core that all pushes take."""
+    """Estimate the seconds of one core that all pushes, or passes, take."""
     if not edges:
         return 0.0
     nodes, entries = settings.graph.nodes, 2 * edges
+    is_bipartite = settings.graph.source != settings.graph.target
+    if reads_blocks(settings, entries, is_bipartite=is_bipartite):
+        passes = chebyshev_passes(settings.ppr.restart, error_share(settings), is_bipartite=is_bipartite)
+        return nodes / BLOCK * passes * pass_seconds(nodes, entries, BLOCK)
     # The most that the theorem allows [2 ns for each of these on Gowalla, thresholds of 1 to 100 times 1 / nodes].
-    pushed = entries / nodes / (error_share(settings) * settings.ppr.restart)
     is_near = nodes * _STATE_BYTES <= _NEAR_BYTES
-    return nodes * pushed * (_PUSH_NEAR if is_near else _PUSH_FAR)
+    return nodes * pushed_entries(settings, entries) * (_PUSH_NEAR if is_near else _PUSH_FAR)
 
 
 def shards_of_rows(config: PipelineConfig, settings: Settings, edges: int, seconds: float) -> int:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from pipeline.config.ppr import PprConfig
 from pipeline.embedding.in_memory import block_from_edges, embed_in_memory
 from pipeline.embedding.methods import EMBEDDING
-from pipeline.embedding.ppr.hashed import hashed_rows, threshold_for
+from pipeline.embedding.ppr.hashed import hashed_rows, reads_blocks, threshold_for
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.ppr_chebyshev import ROUNDING
 from schemas.tables import WEIGHT_UNIT
 from tests.oracles.hashed_rows import bounded_rows, places_of, word_of
 from tests.strategies import weighted_graphs
@@ -55,7 +56,7 @@ def exact_scores(graph: nx.Graph, restart: float) -> np.ndarray:
     st.sampled_from([1, 8, 33]),
     st.integers(0, 3),
 )
-def test_rows_are_the_hashed_logarithms_of_the_exact_scores_within_pushs_bound(
+def test_rows_are_the_hashed_logarithms_of_the_exact_scores_within_the_bounds(
     graph: nx.Graph, restart: float, share: float | None, columns: int, dim: int, seed: int
 ) -> None:
     assume(graph.number_of_edges())
@@ -65,9 +66,14 @@ def test_rows_are_the_hashed_logarithms_of_the_exact_scores_within_pushs_bound(
     given_settings = settings_for(graph, walks, dim, seed, **asked)
     got = hashed_rows(walks, 0, walks.node_ix.size, given_settings)
     scores = exact_scores(graph, restart)
-    error = np.zeros(len(graph))
-    error[walks.node_ix] = threshold_for(given_settings) * walks.graph.degree
-    want = bounded_rows(scores, error, [int(key) for key in keys], seed, columns, dim)
+    degree = np.zeros(len(graph))
+    degree[walks.node_ix] = walks.graph.degree
+    bar = threshold_for(given_settings) * degree
+    below, above = bar, np.zeros_like(bar)
+    if reads_blocks(given_settings, walks.graph.indices.size, is_bipartite=False):
+        rounded = 4 * ROUNDING / restart / np.where(degree > 0, degree, 1.0)
+        below = above = bar + rounded[:, None] * degree
+    want = bounded_rows(scores, bar, [int(key) for key in keys], seed, columns, dim, below=below, above=above)
     rows, slack = want.rows[walks.node_ix], want.slack[walks.node_ix]
     is_within = (np.abs(got - rows) <= slack + 2.0**-23 * np.abs(got)).all(axis=1)
     # Where nothing is known, or what is cancels, a node's own place stands for it.
@@ -91,7 +97,8 @@ def test_the_bound_is_tight_where_the_threshold_is() -> None:
     walks, keys = walks_of(graph)
     rows = hashed_rows(walks, 0, walks.node_ix.size, settings_for(graph, walks, dim=16, push_threshold=1e-12))
     scores = exact_scores(graph, 0.15)
-    want = bounded_rows(scores, np.full(60, 1e-12), [int(key) for key in keys], 0, 2, 16)
+    tiny = np.full(60, 1e-12)
+    want = bounded_rows(scores, tiny, [int(key) for key in keys], 0, 2, 16, below=tiny)
     assert want.slack.max() < 1e-4  # nothing that is left out
     assert np.abs(rows).max() > 1
     np.testing.assert_allclose(rows, want.rows[walks.node_ix], atol=1e-4)
@@ -106,6 +113,25 @@ def test_a_row_depends_on_its_node_alone() -> None:
     for first, stop in ((0, 1), (255, 258), (walks.node_ix.size - 1, walks.node_ix.size)):
         assert hashed_rows(walks, first, stop, asked).tobytes() == whole[first:stop].tobytes()
     assert hashed_rows(walks, 7, 7, asked).shape == (0, 8)
+
+
+@pytest.mark.parametrize("restart", [0.1, 0.6])
+def test_blocks_of_two_sides_are_within_the_threshold_too(restart: float) -> None:
+    graph = nx.bipartite.random_graph(200, 120, 0.05, seed=4)
+    nx.set_edge_attributes(graph, {edge: {"weight": 1.0 + sum(edge) % 3} for edge in graph.edges})
+    walks, keys = walks_of(graph)
+    walks = replace(walks, graph=replace(walks.graph, left=int(np.searchsorted(walks.node_ix, 200))))
+    asked = settings_for(graph, walks, 32, restart=restart, push_threshold=1e-6)
+    assert reads_blocks(asked, walks.graph.indices.size, is_bipartite=True)
+    degree = np.zeros(len(graph))
+    degree[walks.node_ix] = walks.graph.degree
+    bar = threshold_for(asked) * degree
+    error = bar + np.outer(4 * ROUNDING / restart / np.maximum(degree, 1.0), degree)
+    want = bounded_rows(exact_scores(graph, restart), bar, list(map(int, keys)), 0, 2, 32, below=error, above=error)
+    rows = hashed_rows(walks, 0, walks.node_ix.size, asked)
+    off = np.abs(rows - want.rows[walks.node_ix])
+    assert (off <= want.slack[walks.node_ix] + 2.0**-23 * np.abs(rows)).all()
+    assert np.median(want.slack) < 0.2 * np.median(np.abs(rows))  # the bounds say something
 
 
 def test_what_sets_rows_changes_them() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kernels.hashed_logs import hashed_logs
+from pipeline.kernels.hashed_logs import hashed_logs, hashed_logs_of_columns
 from pipeline.kernels.ppr_top_k import SparseScores
 from tests.oracles.hashed_rows import places_of
 
@@ -43,6 +43,20 @@ def brute(
                     row[place] = row.get(place, 0.0) + sign * math.log(nodes * score) / math.sqrt(columns)
         rows.append(row)
     return rows
+
+
+def test_dense_columns_have_the_sums_of_sparse_rows() -> None:
+    rng = np.random.default_rng(0)
+    degree, word = rng.uniform(1, 9, NODES), rng.integers(0, 2**63, NODES).astype(np.uint64)
+    z = rng.exponential(0.01, (NODES, 16)).astype(np.float32)
+    dense = np.empty((10, 33), np.float32)
+    hashed_logs_of_columns(z, degree, word, 0.004, NODES, 3, dense)
+    each = np.arange(11) * NODES
+    scores = (degree[:, None] * z[:, :10]).T.ravel()
+    sparse = SparseScores(each, np.tile(np.arange(NODES, dtype=np.int32), 10), scores, np.zeros(10))
+    rows = hashed_logs(sparse, word, 0.004 * degree, NODES, 3, 33)
+    assert np.abs(rows).max() > 1
+    np.testing.assert_allclose(dense, rows, atol=1e-6)
 
 
 @given(

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.kernels.ppr_chebyshev import (
     BLOCK,
+    chebyshev_columns,
     chebyshev_passes,
     chebyshev_scores,
     chebyshev_top_k,
@@ -156,6 +157,22 @@ def test_lists_in_bfloat16_are_within_the_certificate_one_side_at_a_time(
 ) -> None:
     graph, left = graph_left
     assert_halves_within_bound(transition_of(graph, left), data.draw(sets_of(len(graph))), restart, looser)
+
+
+@given(st.one_of(looped_graphs().map(lambda graph: (graph, None)), sided_graphs()), RESTARTS, TOLERANCES, st.data())
+def test_errors_of_columns_are_within_the_threshold_at_every_node(
+    graph_left: tuple[nx.Graph, int | None], restart: float, share: float, data: st.DataObject
+) -> None:
+    graph = transition_of(*graph_left)
+    sources = data.draw(sets_of(len(graph_left[0])))
+    degree = np.where(graph.degree > 0, graph.degree, 1.0)
+    exact, threshold = dense_pagerank(graph, sources, restart), share * 1e-3 / degree.mean()
+    solved = []
+    for some, z, bound in chebyshev_columns(graph, sources, restart, threshold):
+        off = np.abs(z[:, : bound.size].T - exact[some] / degree)
+        assert (off <= bound[:, None] * (1 + 1e-9)).all()
+        solved += some.tolist()
+    assert sorted(solved) == list(range(len(sources)))
 
 
 def test_a_column_that_bfloat16_cannot_certify_is_solved_in_float32() -> None:

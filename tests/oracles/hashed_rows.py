@@ -38,25 +38,34 @@ class Bounded:
 
 
 def bounded_rows(
-    exact: NDArray[np.float64], error: NDArray[np.float64], keys: list[int], seed: int, columns: int, dim: int
+    exact: NDArray[np.float64],
+    bar: NDArray[np.float64],
+    keys: list[int],
+    seed: int,
+    columns: int,
+    dim: int,
+    *,
+    below: NDArray[np.float64],
+    above: NDArray[np.float64] | float = 0.0,
 ) -> Bounded:
-    """What hashed rows are, of estimates p of scores π with 0 <= π - p <= error and entries p > error only.
+    """What hashed rows are, of estimates p of scores π with -above <= π - p <= below and entries p > bar only.
 
-    Of π > 2 error, p > error: the entry is there, and its logarithm off by at most that of π over π - error. Of
-    π <= error it is not. Between, it may be or not.
+    Of π > bar + below, p > bar: the entry is there, and its logarithm between those of π - below and π + above. Of
+    π <= bar - above it is not. Between, it may be or not.
 
     Parameters
     ----------
-    exact : (n, n), row u the scores of source u. error : (n,).
+    exact : (n, n), row u the scores of source u. bar, below, above : (n,) or (n, n).
     """
     nodes = len(keys)
-    logs = np.maximum(np.log(np.maximum(nodes * exact, 1e-300)), 0.0)
-    lowest = np.maximum(np.log(np.maximum(nodes * (exact - error), 1e-300)), 0.0)
+    lowest, logs, highest = (
+        np.maximum(np.log(np.maximum(nodes * (exact + error), 1e-300)), 0.0) for error in (-below, 0.0, above)
+    )
     edge = 1e-9  # what the dense solution itself may be off
-    is_out = exact <= error * (1 - edge) - edge * 1e-3
-    is_in = exact > 2 * error * (1 + edge) + edge * 1e-3
+    is_out = exact <= (bar - above) * (1 - edge) - edge * 1e-3
+    is_in = exact > (bar + below) * (1 + edge) + edge * 1e-3
     value = np.where(is_out, 0.0, logs)
-    slack = np.where(is_out, 0.0, np.where(is_in, logs - lowest, logs)) + 1e-7
+    slack = np.where(is_out, 0.0, np.where(is_in, np.maximum(logs - lowest, highest - logs), highest)) + 1e-7
     places, size = np.zeros((nodes, dim)), np.zeros((nodes, dim))
     for node, key in enumerate(keys):
         for place, sign in places_of(word_of(key, seed), columns, dim):
