@@ -13,12 +13,16 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.ingest.counts import Counts, total
 from pipeline.ingest.day_sums import BASE
+from pipeline.ingest.held_pairs import HeldPairs
 from pipeline.ingest.ids import order_ends
 from pipeline.ingest.parse import ParsePayload, parse, rows_schema
 from pipeline.ingest.timestamps import DAY_US
 from pipeline.locations import Location
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
 from schemas.tables import REJECTED
+
+#: Roles of the files of pairs that a task writes which can add up all rows.
+_PAIRS = ("edges", "decayed")
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class TextPayload:
 
 @dataclass(frozen=True)
 class RowFile:
-    """A file of clean rows."""
+    """A file of clean rows, or of pairs, which are rows of more than one event."""
 
     path: Location
     rows: int
@@ -91,9 +95,17 @@ class CleanRows:
         return total(record.result.counts for record in self.records)
 
     @property
+    def are_pairs(self) -> bool:
+        """Whether one task has added up all rows, and wrote edges and decayed pairs."""
+        return any(file.role in _PAIRS for record in self.records for file in record.files)
+
+    @property
     def row_files(self) -> Iterator[RowFile]:
         """The files of rows, as the tasks wrote them."""
         for record in self.records:
+            for file in record.files:
+                if file.role in _PAIRS:
+                    yield RowFile(record.folder / file.name, file.rows or 0, BASE, str(pa.int64()))
             files = [file for file in record.files if file.role == "rows"]
             for file, day, id_type in zip(files, record.result.days, record.result.id_types, strict=True):
                 yield RowFile(record.folder / file.name, file.rows or 0, day, id_type)
@@ -121,11 +133,18 @@ def parse_files(payload: ParsePayload, attempt: Attempt) -> ParseResult:
     counts, files = Counts(), dict[str, FileDays]()
     with contextlib.ExitStack() as stack:
         clean = _RowFiles(attempt, payload.rules.is_undirected, stack)
+        held = HeldPairs(payload.held) if payload.held else None
         rejected = stack.enter_context(storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED.schema))
         for batch in parse(payload.task, payload.rules):
             counts += batch.counts
             if batch.rejected.num_rows:
                 rejected.write_batch(batch.rejected)
+            if held is not None:
+                if held.takes(clean.ordered(batch.rows), counts.weight_total):
+                    continue
+                for earlier in held.release():
+                    clean.write(earlier.rows)
+                held = None
             if payload.own_days is None:
                 clean.write(batch.rows)
                 continue
@@ -138,6 +157,8 @@ def parse_files(payload: ParsePayload, attempt: Attempt) -> ParseResult:
                 late=batch.counts.late,
                 is_in_base=any(day == BASE for day, _ in groups),
             )
+        if held is not None:
+            held.write(attempt)
     return ParseResult(counts, clean.id_types, clean.days, files)
 
 
@@ -176,7 +197,11 @@ class _RowFiles:
         if key not in self._writers:
             path = self._attempt.path("rows", "parquet")
             self._writers[key] = self._stack.enter_context(storage.parquet_writer(path, rows.schema))
-        self._writers[key].write_batch(order_ends(rows) if self._is_undirected else rows)
+        self._writers[key].write_batch(self.ordered(rows))
+
+    def ordered(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows, the ends of each in order where the graph is undirected."""
+        return order_ends(rows) if self._is_undirected else rows
 
 
 def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> None:
@@ -186,6 +211,6 @@ def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> None:
         storage.open_parquet(payload.file) as source,
         storage.parquet_writer(attempt.path("rows", "parquet"), schema) as sink,
     ):
-        for batch in source.iter_batches(batch_size=262_144):
+        for batch in source.iter_batches(batch_size=262_144, columns=schema.names):
             text = batch.cast(schema)
             sink.write_batch(order_ends(text) if payload.is_undirected else text)

@@ -32,6 +32,8 @@ from pipeline.ingest.timestamps import DAY_US, TimeForm, Unit, microseconds
 from pipeline.ingest.weights import ONE, judge_events, judge_weights, weight_total
 from schemas.tables import REJECTED
 
+_HELD_ROW_BYTES, _HELD_VALUE_BYTES = 32, 20
+
 
 @dataclass(frozen=True)
 class ParseRules:
@@ -80,12 +82,34 @@ class ParseRules:
 
 
 @dataclass(frozen=True)
+class HeldColumns:
+    """What a task needs to write the rows that it holds as edges of a relation.
+
+    has_weights, has_times : whether rows differ in them. most_bytes : that may be held.
+    """
+
+    src_type: str
+    dst_type: str
+    relation: int
+    has_weights: bool
+    has_times: bool
+    most_bytes: int
+
+    @property
+    def most_rows(self) -> int:
+        """Rows that may be held: two ids, and a word twice while words are sorted; a value twice, and its number."""
+        row_bytes = _HELD_ROW_BYTES + _HELD_VALUE_BYTES * (self.has_weights + self.has_times)
+        return min(2**32 - 1, self.most_bytes // row_bytes)
+
+
+@dataclass(frozen=True)
 class ParsePayload:
     """Input of a task that parses files: which, and by which rules; and which days get files of rows of their own."""
 
     task: ParseTask
     rules: ParseRules
     own_days: tuple[int, ...] | None = None  # None: all rows go together
+    held: HeldColumns | None = None  # the task has all rows of a relation, and adds them up if it can hold them
 
 
 def rows_schema(id_type: pa.DataType) -> pa.Schema:
@@ -248,8 +272,8 @@ def _edge_rows(
     columns = [
         source,
         target,
-        _repeated(ONE, n) if units is None else pa.array(units),
-        _repeated(1, n),
+        repeated(ONE, n) if units is None else pa.array(units),
+        repeated(1, n),
         pa.nulls(n, pa.int64()) if ts is None else pa.array(ts),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=rows_schema(source.type))
@@ -274,6 +298,6 @@ def _constant(value: int, n: int) -> pa.Array:
     return pa.array(np.full(n, value, np.int64))
 
 
-def _repeated(value: int, n: int) -> pa.Array:
+def repeated(value: int, n: int) -> pa.Array:
     """Return a column of one value: a slice of a cached array, since most batches have the same size."""
     return _constant(value, max(1, 1 << (n - 1).bit_length()) if n else 1).slice(0, n)

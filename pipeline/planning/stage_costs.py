@@ -25,6 +25,10 @@ from pipeline.planning.walk_costs import walk_cost
 
 #: CPU seconds of one core: to read and check a row of the input and add it to its pair; the same of text ids.
 _ROW, _TEXT_ROW = 4.0e-7, 7.6e-7
+#: The same where one task adds up the pairs that it has read, and where one numbers them; a node of these.
+_HELD_ROW, _NUMBERED_PAIR, _NUMBERED_ID = 1.6e-7, 9e-8, 7e-7
+#: Bytes of a row, and of a pair, that such a task holds.
+_HELD_ROW_BYTES, _PLACED_PAIR_BYTES = 32, 8
 #: An edge whose ends are counted and numbered, with ids; more where the tables of nodes that ends are looked up in lie
 #: in memory, so many bytes a node; a node that is sorted in and numbered.
 _NUMBERED_EDGE, _FAR_NUMBERED_EDGE, _NUMBERED_NODE, _LOOKED_UP_NODE_BYTES = 2.6e-7, 3e-7, 1.2e-6, 40
@@ -133,7 +137,7 @@ class RunCounts:
 def stage_costs(config: PipelineConfig, run: RunCounts) -> Mapping[str, StageCost]:
     """Return the cost of each stage."""
     return {
-        "ingest": _ingest(run),
+        "ingest": _ingest(config, run),
         "index": _index(config, run),
         "partition": _partition(config, run),
         "layout": _layout(run),
@@ -144,7 +148,17 @@ def stage_costs(config: PipelineConfig, run: RunCounts) -> Mapping[str, StageCos
     }
 
 
-def _ingest(run: RunCounts) -> StageCost:
+def _takes_one_task(config: PipelineConfig, run: RunCounts) -> bool:
+    """Whether ingest adds up pairs of integers in the task that reads them, so that index can number them in one."""
+    adds_days = config.lineage.full_every > 1
+    held = run.size.rows * _HELD_ROW_BYTES
+    is_local = run.engine == "local" and run.slots == 1
+    return is_local and not run.is_text and not adds_days and held <= config.partition.worker_bytes
+
+
+def _ingest(config: PipelineConfig, run: RunCounts) -> StageCost:
+    if _takes_one_task(config, run):
+        return StageCost(run.size.rows * _HELD_ROW, 1, max(_PARSED_BYTES, run.size.rows * _HELD_ROW_BYTES))
     seconds = run.size.rows * (_TEXT_ROW if run.is_text else _ROW)
     if run.engine == "spark":
         return StageCost(_SHUFFLED * seconds, run.size.tasks, max(_PARSED_BYTES, _MOVED_BYTES))
@@ -159,6 +173,12 @@ def _ingest(run: RunCounts) -> StageCost:
 
 def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
     graph = run.graph
+    if _takes_one_task(config, run) and not config.has_relations and not config.attributes:
+        seconds = graph.edges * _NUMBERED_PAIR + graph.nodes * _NUMBERED_ID
+        if config.evaluate.source == "holdout":
+            seconds += graph.edges * _SPLIT_EDGE
+        task_bytes = graph.edges * _PLACED_PAIR_BYTES + graph.nodes * _NUMBERED_NODE_BYTES
+        return StageCost(seconds, 1, max(_PARSED_BYTES, task_bytes, min(graph.nodes, _FILE_NODES) * _NODE_FILE_BYTES))
     far = _FAR_NUMBERED_EDGE * _share_in_memory(graph.nodes, _LOOKED_UP_NODE_BYTES)
     seconds = graph.edges * (_NUMBERED_EDGE + far) + graph.nodes * _NUMBERED_NODE
     if config.evaluate.source == "holdout":

@@ -22,6 +22,7 @@ from pipeline.ingest.figures import IndexFigures, IngestFigures
 from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
 from pipeline.locations import Location
 from pipeline.stages.outcome import Outcome, OutputFile, describe_engine_files, describe_task_files
+from pipeline.stages.pair_numbers import PairNumbersPayload, number_pairs
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES, INDEXED_EDGES, MAIN_NODES, NODE_ARRAYS, NODE_INDEX
@@ -81,16 +82,20 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     id_type, types = ingest.arrow_id_type, config.sides.types
     graph = _Relations(engine, config, workspace, ingest)
     attributes = AttributeNodes(engine, config, workspace, id_type)
-    nodes = graph.sum_ends(attributes)
-    numbers = [pa.field(name, pa.int64(), nullable=False) for name in ("place", *graph.sums)]
-    schema = pa.schema([*numbers, NODE_INDEX.schema_for(id_type).field("node_id")])
-    files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), schema, ["place", "node_id"])
     tasks = TaskFolder(engine, workspace.work(NAME))
+    whole = None if workspace.files("attribute_nodes") else graph.in_one_task(config.partition.worker_bytes)
+    if whole is not None:
+        of_pairs = tasks.run(number_pairs, "pairs", whole)
+        files = of_pairs.paths("nodes")
+    else:
+        nodes = graph.sum_ends(attributes)
+        numbers = [pa.field(name, pa.int64(), nullable=False) for name in ("place", *graph.sums)]
+        schema = pa.schema([*numbers, NODE_INDEX.schema_for(id_type).field("node_id")])
+        files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), schema, ["place", "node_id"])
     numbered = tasks.run_each(number_nodes, "number", _numbering_payloads(files, types, holdout=[]))
     matches = attributes.match_ids(_node_files(numbered), _linked_nodes(numbered), ingest)
 
-    pairs = graph.look_up_ends(_node_files(numbered))
-    main, *others = pairs.values()
+    main, *others = [of_pairs.paths("edges")] if whole else graph.look_up_ends(_node_files(numbered)).values()
     split: list[TaskRecord[None]] = []
     if config.evaluate.source == "holdout":
         rule = _holdout_rule(config, numbered)
@@ -138,6 +143,16 @@ class _Relations(Generic[Frame]):
             {name: engine.read(files, _ENDS, EDGES.schema_for(self._id_type)) for name, files in by_relation.items()}
             for by_relation in (dict(zip(self._sides.ends, of_table, strict=True)) for of_table in tables)
         )
+
+    def in_one_task(self, most_bytes: int) -> PairNumbersPayload | None:
+        """Return the input of the task that numbers the pairs; None where it can't, or others could run beside it."""
+        if self._engine.slots > 1 or self._may_overflow or len(self._sides.ends) > 1 or self._id_type != pa.int64():
+            return None
+        (ends,) = self._sides.ends.values()
+        (edges,), (decayed,) = (self._workspace.files_by_relation(table) for table in ("edges", "decayed"))
+        columns = ("dst_id", "src_id") if ends.is_turned else ("src_id", "dst_id")
+        places = dict(zip(columns, map(self._sides.types.index, (ends.src_type, ends.dst_type)), strict=True))
+        return PairNumbersPayload.of_files(edges, decayed, places, most_bytes)
 
     def sum_ends(self, attributes: AttributeNodes[Frame]) -> Frame:
         """Return one row a node: (place of its type, node_id, degree, weight).

@@ -22,7 +22,7 @@ from pipeline.ingest.day_sums import (
     own_days,
     plan_reading,
 )
-from pipeline.ingest.parse import ParsePayload, ParseRules
+from pipeline.ingest.parse import HeldColumns, ParsePayload, ParseRules
 from pipeline.ingest.parse_rules import parse_rules
 from pipeline.ingest.pieces import split_tasks
 from pipeline.ingest.sources import SourceFile
@@ -62,6 +62,7 @@ def plan_input(
     workspace: Workspace,
     sources: Sequence[SourceFile],
     *,
+    slots: int,
     reads_all: bool = False,
 ) -> NightInput:
     """Return what is to be read of a relation: what is new since the nearest earlier night of the lineage.
@@ -77,7 +78,8 @@ def plan_input(
         numbered_types=config.numbered_types,
     )
     if lineage is None or relation.timestamp is None:  # without times nobody knows what is new
-        return NightInput(_payloads(sources, rules, None), sum(source.bytes for source in sources))
+        held = _held_columns(config, relation, rules) if slots == 1 else None
+        return NightInput(_whole_payloads(sources, rules, held), sum(source.bytes for source in sources))
     before, chunk_files, reading = None, dict[str, OutputFile](), Reading((), tuple(one.relative for one in sources))
     if not reads_all and not workspace.inputs.recomputes:
         for night in earlier_nights(workspace.root, NIGHT_SUMS, lineage.key, lineage.start, workspace.date):
@@ -202,6 +204,29 @@ def _open_night(
 
 def _payloads(sources: Sequence[SourceFile], rules: ParseRules, days: tuple[int, ...] | None) -> list[ParsePayload]:
     return [ParsePayload(task, rules, days) for task in split_tasks(sources)]
+
+
+def _held_columns(config: PipelineConfig, relation: InputConfig, rules: ParseRules) -> HeldColumns:
+    return HeldColumns(
+        src_type=relation.source_type,
+        dst_type=relation.target_type,
+        relation=config.all_relations.index(relation),
+        has_weights=any(value is not None for value in (rules.weight, rules.event, rules.half_life_us)),
+        has_times=rules.timestamp is not None,
+        most_bytes=config.partition.worker_bytes,
+    )
+
+
+def _whole_payloads(
+    sources: Sequence[SourceFile], rules: ParseRules, held: HeldColumns | None
+) -> Sequence[ParsePayload]:
+    """Return one task where it can hold all rows, and no other could run beside it."""
+    if held is not None:
+        # A row of text takes four bytes or more; one that packs better is found out as it is read.
+        whole = split_tasks(sources, held.most_rows, 4 * held.most_rows)
+        if len(whole) == 1:
+            return [ParsePayload(whole[0], rules, held=held)]
+    return _payloads(sources, rules, None)
 
 
 def _leaving_days(relation: InputConfig, lineage: Lineage, full_every: int) -> range:

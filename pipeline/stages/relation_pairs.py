@@ -21,7 +21,7 @@ from pipeline.ingest.parse import rows_schema
 from pipeline.ingest.sources import SourceFile
 from pipeline.locations import Location
 from pipeline.stages.night_input import NightInput, night_sums, plan_input, write_sums
-from pipeline.stages.outcome import OutputFile, describe_engine_files
+from pipeline.stages.outcome import OutputFile, describe_engine_files, describe_task_files
 from pipeline.tasks import TaskRecord
 from pipeline.workspace import Workspace
 from schemas.tables import EDGES
@@ -70,7 +70,7 @@ class RelationRows:
         relations = []
         for number, relation in enumerate(config.all_relations):
             files = sources[relation.name]
-            night = plan_input(config, relation, workspace, files, reads_all=reads_all)
+            night = plan_input(config, relation, workspace, files, slots=engine.slots, reads_all=reads_all)
             work = workspace.work(_STAGE)
             folder = work / f"relation-{number}" if number else work
             is_undirected = config.input.is_plain and relation.is_plain
@@ -103,6 +103,9 @@ class RelationRows:
         InputError : all pairs have decayed. StorageError : rows were lost on their way through the engine.
         """
         files, converted = self.rows.convert_ids(engine, self.folder, id_type)
+        if self.rows.are_pairs and not converted:
+            of_edges, of_decayed = (describe_task_files(self.rows.records, role) for role in ("edges", "decayed"))
+            return self._checked(RelationPairs(of_edges, of_decayed, (), (), ()))
         chunks, sums, kept = list[OutputFile](), list[OutputFile](), self.rows.counts.kept
         if self.night.own_days is None:
             row_files = [file for of_day in files.values() for file in of_day]
@@ -113,9 +116,8 @@ class RelationRows:
             sums.append(write_sums(night_sums(self.relation, *made_of), workspace, self.number))
         edges, decayed = self._write_pairs(engine, workspace, row_files, id_type)
         _refuse_loss(kept, [*edges, *decayed])
-        pairs = RelationPairs(describe_engine_files(edges), describe_engine_files(decayed), chunks, sums, converted)
-        self._refuse_no_pairs(pairs)
-        return pairs
+        of_edges, of_decayed = map(describe_engine_files, (edges, decayed))
+        return self._checked(RelationPairs(of_edges, of_decayed, chunks, sums, converted))
 
     def figures(self, pairs: RelationPairs) -> PairFigures:
         """Return the counts of its rows, files and pairs."""
@@ -206,13 +208,15 @@ class RelationRows:
                 f"{outside}; check {advice}"
             )
 
-    def _refuse_no_pairs(self, pairs: RelationPairs) -> None:
+    def _checked(self, pairs: RelationPairs) -> RelationPairs:
+        """Return pairs that are not all decayed."""
         if not any(file.rows for file in pairs.edges):
             key = self.relation.section
             raise InputError(
                 f"no edges are left: all {sum(file.rows for file in pairs.decayed)} pairs are older than 32 half-lives "
                 f"of {self.relation.half_life_days:g} days; raise {key}.half_life_days or check the dates"
             )
+        return pairs
 
 
 def _refuse_loss(rows: int, files: Sequence[Location]) -> None:

@@ -3,6 +3,7 @@
 from graphquilt.store_clients import StoreSettings
 from pipeline.storage.arrow_files import (
     TABLE_SUFFIXES,
+    bounds_of,
     column,
     footer_of,
     load_array,

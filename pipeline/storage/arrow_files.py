@@ -63,20 +63,24 @@ def write_parquet(path: Path, table: pa.Table, row_group_size: int = 1_048_576) 
 
 
 @contextlib.contextmanager
-def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """Open a Parquet file for a schema; its bytes depend on nothing but rows and row groups."""
+def parquet_writer(path: Path, schema: pa.Schema, constant: Sequence[str] = ()) -> Iterator[pq.ParquetWriter]:
+    """Open a Parquet file for a schema; its bytes depend on nothing but rows and row groups.
+
+    ``constant`` are columns of one value, or of nulls: a dictionary of it and no statistics cost the least.
+    """
     # Ids and numbers don't repeat, and a dictionary that overflows costs its build; names of types do nothing else.
     # zstd would save a fifth of the bytes for 2.5 times the CPU seconds, on tables that live for a few nights.
     repeated = [name for name in schema.names if name.endswith("_type")]
     # Integers as packed differences take fewer bytes than lz4 makes of them, and half the time.
-    packed = [field.name for field in schema if field.type == pa.int64()]
+    packed = [field.name for field in schema if field.type == pa.int64() and field.name not in constant]
     # Without Arrow's own schema in the footer: dictionaries are a matter of this file, and are read as strings.
     with pq.ParquetWriter(
         path,
         schema,
         compression={name: "none" if name in packed else "lz4" for name in schema.names},
         column_encoding=dict.fromkeys(packed, "DELTA_BINARY_PACKED"),
-        use_dictionary=repeated or False,
+        use_dictionary=[*repeated, *constant] or False,
+        write_statistics=[name for name in schema.names if name not in constant] if constant else True,
         store_schema=False,
     ) as writer:
         yield writer
@@ -116,6 +120,14 @@ def rows_in(locations: Sequence[Location]) -> int:
     return sum(
         _open_arrow(file).num_rows if file.suffix in _ARROW_SUFFIXES else footer_of(file).num_rows for file in locations
     )
+
+
+def bounds_of(location: Location, name: str) -> list[int]:
+    """Return the smallest and the largest value of an integer column's row groups, as the footer has them."""
+    footer = footer_of(location)
+    number = footer.schema.names.index(name)
+    groups = (footer.row_group(group).column(number).statistics for group in range(footer.num_row_groups))
+    return [bound for group in groups for bound in (group.min, group.max)]
 
 
 def footer_of(location: Location) -> pq.FileMetaData:
