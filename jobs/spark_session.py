@@ -34,6 +34,8 @@ CLOSED: Mapping[str, str] = MappingProxyType(
         "spark.network.crypto.saslFallback": "false",
     }
 )
+#: Of a local master whose JVM this process starts, so that its workers find our modules as this process does.
+QUICK: Mapping[str, str] = MappingProxyType({"spark.python.daemon.module": "jobs.worker_daemon"})
 _NEEDS_SECRET = "spark.network.crypto."  # Spark refuses these without spark.authenticate
 _LOCAL = re.compile(r"local(\[[^\]]*\])?")
 _LOCAL_CLUSTER = "local-cluster["  # Spark has it for tests; it asks nobody for a secret
@@ -84,7 +86,8 @@ def _start_session(name: str, settings: Mapping[str, str], scratch: str) -> Any:
     conf = SparkConf(_jvm=gateway.jvm).setAll(list(settings.items())).setAppName(f"graphquilt {name}")
     if _LOCAL.fullmatch(conf.get("spark.master", "local[*]") or ""):
         is_open = conf.get("spark.authenticate") == "false"
-        for key, value in {**CLOSED, "spark.local.dir": scratch}.items():
+        quick = {} if "PYSPARK_GATEWAY_PORT" in os.environ else QUICK
+        for key, value in {**CLOSED, **quick, "spark.local.dir": scratch}.items():
             if not (is_open and key.startswith(_NEEDS_SECRET)):
                 conf.setIfMissing(key, value)
         if conf.get("spark.ui.enabled") == "true" and not os.environ.get("SPARK_LOCAL_IP"):

@@ -127,7 +127,7 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from pyspark.sql import SparkSession
 
     from jobs.graphframes_jar import choose_jar, jar_settings
-    from jobs.spark_session import CLOSED
+    from jobs.spark_session import CLOSED, QUICK
 
     # Workers take the first python3 they find, unless told; and find tests and pipeline on the path.
     with pytest.MonkeyPatch.context() as patch:
@@ -142,7 +142,7 @@ def spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
             .config("spark.ui.showConsoleProgress", "false")
         )
-        for key, value in {**CLOSED, **jar_settings(choose_jar(None), {})}.items():
+        for key, value in {**CLOSED, **QUICK, **jar_settings(choose_jar(None), {})}.items():
             builder = builder.config(key, value)
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("OFF")

@@ -17,24 +17,11 @@ from threadpoolctl import ThreadpoolController
 
 from graphquilt.rights import describe_denial, is_denied
 from pipeline import storage
+from pipeline.engines.one_thread import ONE_THREAD, ONE_THREAD_WORKER
 from pipeline.errors import DiskFullError, GraphquiltError, StorageError, TaskError, first_line
 from pipeline.kernels.threads import threads_in_use, use_threads
 from pipeline.storage.disk_space import is_full
 from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, run_task
-
-#: Read by BLAS and OpenMP libraries when they are loaded. Engines run a task a core: threads inside of tasks
-#: would multiply with them, and BLAS sums in another order with another number of threads.
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "BLIS_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-}
-
-#: For processes that do nothing but tasks. Not for a process that may have used numba before: numba refuses
-#: a new number once its threads run; and Polars, which reads its own once, serves tables there with all cores.
-ONE_THREAD_WORKER = {**ONE_THREAD, "NUMBA_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 
 
 class UnexpectedError(TaskError):

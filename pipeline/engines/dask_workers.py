@@ -16,7 +16,7 @@ import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
 from distributed.security import Security
 
-from pipeline.engines.attempts import ONE_THREAD_WORKER
+from pipeline.engines.one_thread import ONE_THREAD_WORKER
 from pipeline.errors import ConfigError
 
 _SETTINGS = {

@@ -73,6 +73,11 @@ def threads(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     }
 
 
+def command(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
+    """Return the words that this process was started with, which a fork keeps."""
+    return {"words": Path("/proc/self/cmdline").read_text().split("\0")}
+
+
 def bad_data(payload: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
     _trace(attempt.task)
     raise InputError(f"bad row in {attempt.task.name}: 'ä\n2nd line'")
