@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ from pipeline.kernels.ppr_passes import (
 from pipeline.kernels.ppr_top_k import CandidateNodes, Candidates, Shortlists, TopK, check_candidates, offer_rows
 from pipeline.kernels.residual_tiles import Coefficients, HalfIterate, HalfSummands, Iterate, Summands
 from pipeline.kernels.rows import bfloat16_rows
+from pipeline.kernels.threads import share_ranges, share_rows
 from pipeline.kernels.transition import RestartSets, Transition, check_restart, check_sources, check_tolerance
 from pipeline.kernels.vector_tiles import RUN
 
@@ -58,6 +59,9 @@ On a bipartite graph the recovered side's rows are off by as much, and each side
 
 HALF_UNIT = 2.0**-9
 """Of bfloat16: what is rounded to it is off by at most this part."""
+
+_ROWS_OF_SUM = 8_192
+"""Rows whose residuals are added up by themselves, whatever the threads."""
 
 _SLOW = 0.9
 _LOOSE = 1e-2
@@ -386,7 +390,7 @@ class _Work:
         residual, so that the error becomes P's (or P^2's) image of what it was: smaller by the chance of following,
         at least, and by far more where it is concentrated near the seeds.
         """
-        graph, plan, side, count = self._graph, self._plan, self._side, len(sources)
+        plan, side, count = self._plan, self._side, len(sources)
         width = self.width
         is_main, level = self._levels(sources, width)
         low = np.where(is_main & (tolerance >= _LOOSE), self._narrow, plan.low)
@@ -399,7 +403,7 @@ class _Work:
         closing_rate = 1 - plan.low if moves_last else 1.0
         inner = seeds.between(side.start, side.stop)
         weights = np.ones_like(self._degree) if self._takes_largest else self._degree
-        matrix, scales = graph.csr, read_only(NodeScales(self._factor, weights))
+        scales = read_only(NodeScales(self._factor, weights))
         self._begin(sources, seeds, 1 / theta, level)
         here, ahead = self._z[side.start : side.stop], self._next
         rho = delta / theta
@@ -417,10 +421,8 @@ class _Work:
                 keep[is_closing], pull[is_closing] = 0.0, 1.0
             move = is_moving | (is_closing & moves_last)
             x = self._recover(here, seeds) if side.is_bipartite else here
-            residual.fill(0)
-            iterate = self._iterate(x, here, ahead, residual)
             coefficients = _coefficients(keep, pull, move)
-            chebyshev_pass(matrix, iterate, side.start, inner, scales, coefficients, self._takes_largest)
+            self._pass(x, here, ahead, residual, inner, scales, coefficients)
             here, ahead = ahead, here
             reached = self._bound(residual, 1.0)
             closed = self._bound(residual, closing_rate) if moves_last else reached
@@ -520,11 +522,31 @@ class _Work:
     def _summands(self, rows: NDArray[Any], first: int) -> Summands | HalfSummands:
         return read_only(HalfSummands(rows, first) if self._reads_halves else Summands(rows, first))
 
-    def _iterate(
-        self, x: NDArray[Any], here: NDArray[Any], ahead: NDArray[Any], residual: NDArray[np.float64]
-    ) -> Iterate | HalfIterate:
-        others: Any = self._summands(x, self._first_of_x)
-        return (HalfIterate if self._reads_halves else Iterate)(others, here, ahead, self._step, residual)
+    def _pass(
+        self,
+        x: NDArray[Any],
+        here: NDArray[Any],
+        ahead: NDArray[Any],
+        residual: NDArray[np.float64],
+        seeds: SeedTerms,
+        scales: NodeScales,
+        coefficients: Coefficients,
+    ) -> None:
+        """A pass over the rows solved for; ranges of rows have residuals of their own, which are joined in order."""
+        side, others = self._side, cast(Any, self._summands(x, self._first_of_x))
+        bounds = [*range(side.start, side.stop, _ROWS_OF_SUM), side.stop]
+        residuals = np.zeros((len(bounds), residual.size))
+
+        def move(first: int, stop: int) -> None:
+            some = slice(first - side.start, stop - side.start)
+            iterate = (HalfIterate if self._reads_halves else Iterate)(
+                others, here[some], ahead[some], self._step[some], residuals[some.start // _ROWS_OF_SUM]
+            )
+            of_some = seeds.between(first, stop)
+            chebyshev_pass(self._graph.csr, iterate, first, of_some, scales, coefficients, self._takes_largest)
+
+        share_ranges(bounds, move)
+        residual[:] = residuals.max(axis=0) if self._takes_largest else residuals.sum(axis=0)
 
     def _recover(self, here: NDArray[Any], seeds: SeedTerms) -> NDArray[Any]:
         """The other side of a bipartite graph, from the side that is solved for: exact but for rounding."""
@@ -532,6 +554,11 @@ class _Work:
         start, stop = (side.stop, graph.n) if side.start == 0 else (0, side.start)
         others = self._z[start:stop]
         inner: Any = self._summands(here, side.start)
-        sides = (HalfSideRows if self._reads_halves else SideRows)(inner, others)
-        recover_side(graph.csr, sides, start, seeds.between(start, stop), self._factor)
+
+        def sum_rows(first: int, last: int) -> None:
+            of_some = others[first - start : last - start]
+            sides = (HalfSideRows if self._reads_halves else SideRows)(inner, of_some)
+            recover_side(graph.csr, sides, first, seeds.between(first, last), self._factor)
+
+        share_rows(start, stop, sum_rows, graph.indptr)
         return others

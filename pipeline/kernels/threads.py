@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -44,7 +44,18 @@ def share_rows(
         return
     totals = np.arange(start, stop + 1) if totals is None else totals[start : stop + 1]
     inner = np.searchsorted(totals, np.linspace(totals[0], totals[-1], ranges + 1)[1:-1])
-    bounds = [start, *(start + inner).tolist(), stop]
+    share_ranges([start, *(start + inner).tolist(), stop], compute)
+
+
+def share_ranges(bounds: Sequence[int], compute: Callable[[int, int], object]) -> None:
+    """Call ``compute(first, last)`` for the ranges between these bounds, on this process' threads.
+
+    Where ranges add something up, their bounds must not depend on the threads.
+    """
+    if _in_use == 1:
+        for pair in itertools.pairwise(bounds):
+            compute(*pair)
+        return
     computed = [_pool(_in_use).submit(compute, *pair) for pair in itertools.pairwise(bounds)]
     for one in computed:
         one.result()

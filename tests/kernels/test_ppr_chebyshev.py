@@ -14,6 +14,7 @@ from pipeline.kernels.ppr_chebyshev import (
     smallest_tolerance_of_halves,
 )
 from pipeline.kernels.ppr_top_k import Candidates
+from pipeline.kernels.threads import use_threads
 from pipeline.kernels.transition import RestartSets, restart_sets, single_seeds, transition
 from tests.oracles.pagerank import (
     dense_pagerank,
@@ -194,6 +195,23 @@ def test_bytes_of_a_list_do_not_depend_on_the_others(left: int | None) -> None:
         some = chebyshev_top_k(matrix, sources.part(start, stop), 0.15, 0.1, 20, both)
         for mine, theirs in zip(some.__dict__.values(), whole.__dict__.values(), strict=True):
             assert mine.tobytes() == theirs[start:stop].tobytes()
+
+
+@pytest.mark.parametrize("left", [None, 9_000])
+def test_threads_change_no_byte(left: int | None) -> None:
+    graph = nx.bipartite.random_graph(9_000, 12_000, 2e-4, seed=1)
+    nx.set_edge_attributes(graph, 1.0, "weight")
+    matrix, sources = transition_of(graph, left), single_seeds(np.arange(0, 21_000, 1_500))
+    found = []
+    try:
+        for threads in (1, 3):
+            use_threads(threads)
+            for tolerance in (0.1, 1e-3):
+                lists = chebyshev_top_k(matrix, sources, 0.15, tolerance, 10, Candidates(9_000, 21_000))
+                found.append([values.tobytes() for values in lists.__dict__.values()])
+    finally:
+        use_threads(1)
+    assert found[:2] == found[2:]
 
 
 def test_weights_of_one_change_no_bit() -> None:
