@@ -177,7 +177,7 @@ def test_errors_of_columns_are_within_the_threshold_at_every_node(
 
 
 def test_a_column_that_bfloat16_cannot_certify_is_solved_in_float32() -> None:
-    graph = transition(np.array([0, 1, 2]), np.array([1, 0], np.int32))
+    graph = transition(np.array([0, 1, 2]), np.array([1, 0], np.int32), np.full(2, 1000, np.float32))
     sets = restart_sets(np.array([0, 2]), np.array([0, 1]), np.array([8.0, 1.0]))
     assert_halves_within_bound(graph, sets, 0.05, 1)  # moves go on between two roundings for ever
 
