@@ -33,12 +33,15 @@ _ONE = 255
 #: Counts from here on are a whole row; below, each is worth more than the one before.
 _MOST_COUNT = 13
 _COUNT = 2**32 - 1
-#: Flags in the word of a node: it is whole; its table is dense, with a slot for each part.
-WHOLE, DENSE = 1, 2
+#: Flags in the word of a node: it is whole; its table is dense, with a slot for each part; it has few neighbours.
+WHOLE, DENSE, FEW = 1, 2, 4
 #: A neighbour with more labels around it says little about any, and reading it would cost that many steps.
 _MOST_LABELS = 64
-#: A dense table is read ten times faster than a list of pairs, so it may be this many times longer.
-_DENSE_FROM = 4
+#: A node with this many times fewer whole neighbours than parts has few: its own part's count is taken exactly.
+_FEW_FROM = 4
+#: A dense table is read ten times faster than a list of pairs that is read to its end, so it may be this many times
+#: longer.
+_DENSE_FROM = 8
 #: The slots of a neighbour are prefetched so many neighbours before its turn, its word at twice this distance.
 _AHEAD = 12
 
@@ -47,7 +50,7 @@ class _State(NamedTuple):
     """Where nodes are, and which labels are around each of them.
 
     The labels around node i stand from ``slot(word[i])`` on: ``counts`` and ``saves`` of every part if its table is
-    dense, else ``used[i]`` ``pairs``. One word holds the slot and both flags: a pass is bound by what it fetches of
+    dense, else ``used[i]`` ``pairs``. One word holds the slot and the flags: a pass is bound by what it fetches of
     each neighbour.
     """
 
@@ -55,7 +58,7 @@ class _State(NamedTuple):
     load: Out[np.int64]  # (parts,) volume
     worth: Out[np.int32]  # by count of neighbours, the last for all counts from there on
     worth_minus_one: Out[np.int32]  # by the worth of a count, that of one neighbour fewer; of many, the same
-    word: Out[np.int64]  # (n,) slot << 2 | flags
+    word: Out[np.int64]  # (n,) slot << 3 | flags
     used: Out[np.int32]  # (n,) labels in the list of pairs
     pairs: Out[np.int64]  # label << 32 | count
     counts: Out[np.int32]
@@ -82,7 +85,7 @@ def refine_copies(
     Cost
     ----
     It reads all entries of whole nodes and, for each, the labels around the neighbour. At most
-    20 B an entry; 28 B a node. Sums hold up to 2**23 neighbours.
+    40 B an entry; 28 B a node. Sums hold up to 2**23 neighbours.
     """
     graph = read_only(graph)
     n = graph.volume.size
@@ -106,7 +109,7 @@ def refine_copies(
 @inner_kernel
 def slot(word: int) -> int:
     """Place in the tables where the labels around a node begin."""
-    return word >> 2
+    return word >> 3
 
 
 @kernel
@@ -120,11 +123,12 @@ def _make_room(graph: WeightedGraph, parts: int, word: Out[np.int64], used: Out[
     pairs = slots = np.int64(0)
     for i in range(word.size):
         around = np.int64(used[i])
-        if around * _DENSE_FROM >= parts:
-            word[i] = (slots << 2) | DENSE
+        is_few = around * _FEW_FROM < parts
+        if not is_few or (around * _DENSE_FROM >= parts and around <= _MOST_LABELS):
+            word[i] = (slots << 3) | DENSE | (FEW if is_few else 0)
             slots += parts
         else:
-            word[i] = pairs << 2
+            word[i] = pairs << 3
             pairs += around
         if volume[i] > 0:
             word[i] |= WHOLE
@@ -216,6 +220,8 @@ def _sum_saves(v: int, graph: WeightedGraph, state: _State, saved: Out[np.int32]
                 saved[label] += row[label]
             if home != own:
                 beside[own] -= row[own] - worth_minus_one[row[own]]
+                if word[i] & FEW and row[own] == _ONE and state.counts[first + own] == most:  # one fewer is worth less
+                    beside[own] -= worth[most] - worth[most - 1]
             if home >= 0:  # there, its neighbour is no ghost either, however many neighbours that one has
                 beside[home] += _ONE - row[home]
         elif used[i] <= _MOST_LABELS:

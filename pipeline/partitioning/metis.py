@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.hashing import hash_nodes
 from pipeline.kernels.label_propagation import refine_labels
-from pipeline.kernels.neighbor_lists import NO_WEIGHTS, WeightedGraph, neighbor_lists
+from pipeline.kernels.neighbor_lists import NO_WEIGHTS, WeightedGraph, mark_ends, neighbor_lists
 from pipeline.partitioning.pieces import CutGraph
 
 #: METIS's own bound for k-way cuts; what it leaves above is pushed out.
@@ -69,8 +69,7 @@ def list_vertices(graph: CutGraph) -> tuple[NDArray[np.int64], WeightedGraph]:
 def vertices(graph: CutGraph) -> NDArray[np.int64]:
     """Rows that are worth a vertex, those with a volume or an edge, ascending."""
     is_vertex = graph.volume > 0
-    is_vertex[graph.left] = True
-    is_vertex[graph.right] = True
+    mark_ends(graph.left, graph.right, is_vertex)
     return np.flatnonzero(is_vertex)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.copy_refinement import refine_copies
-from pipeline.kernels.hashing import hash_nodes
+from pipeline.kernels.hashing import order_of_hashes
 from pipeline.kernels.label_propagation import cluster_nodes, contract, refine_labels
 from pipeline.kernels.neighbor_lists import NO_WEIGHTS, WeightedGraph, neighbor_lists
 from pipeline.kernels.strongest_edges import keep_strongest_edges
@@ -79,7 +79,7 @@ def cut(graph: CutGraph, parts: int, seed: int) -> NDArray[np.int32]:
 def _order_rows(graph: CutGraph, seed: int) -> NDArray[np.int64]:
     """Rows with a volume or an edge, those with a volume first, both by the hashes of their keys."""
     rows = metis.vertices(graph)
-    rows = rows[np.argsort(hash_nodes(graph.node_key[rows], seed), kind="stable")]
+    rows = rows[order_of_hashes(graph.node_key[rows], seed)]
     is_cut = graph.volume[rows] > 0
     return np.concatenate([rows[is_cut], rows[~is_cut]])
 
@@ -98,7 +98,7 @@ def cut_weighted(graph: WeightedGraph, node_key: NDArray[np.uint64], parts: int,
     """
     if np.count_nonzero(graph.volume) < 2 * parts:
         return metis.place_heaviest_first(graph.volume, parts)
-    order = np.argsort(hash_nodes(node_key, seed), kind="stable")
+    order = order_of_hashes(node_key, seed)
     largest, labels = _cut_coarsest(graph, order, parts, seed)
     return refine_labels(graph, order, labels, parts, largest, passes=4)
 

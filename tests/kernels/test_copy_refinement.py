@@ -79,15 +79,16 @@ def moved_by_definition(
     return found
 
 
-@pytest.mark.parametrize("parts", [3, 40])  # a slot for each part, and, where neighbours are few, lists of labels
+# A slot for each part; where neighbours are few, lists of labels; slots of few neighbours, most of them in one part.
+@pytest.mark.parametrize(("parts", "used", "degree"), [(3, 3, 8), (40, 40, 8), (100, 2, 22)])
 @settings(max_examples=100)
 @given(st.integers(2, 30), st.integers(0, 2**31 - 1))
-def test_a_pass_moves_nodes_as_the_definition_says(parts: int, nodes: int, seed: int) -> None:
+def test_a_pass_moves_nodes_as_the_definition_says(parts: int, used: int, degree: int, nodes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    graph = nx.gnm_random_graph(nodes, min(4 * nodes, nodes * (nodes - 1) // 2), seed)
+    graph = nx.gnm_random_graph(nodes, min(degree * nodes // 2, nodes * (nodes - 1) // 2), seed)
     nx.set_edge_attributes(graph, 1.0, "weight")
     volume = rng.choice([0, 1, 2, 5], nodes)
-    labels = rng.integers(0, parts, nodes).astype(np.int32)
+    labels = rng.integers(0, used, nodes).astype(np.int32)
     labels[0] = parts - 1
     order = rng.permutation(nodes)
     bound = int(np.bincount(labels, weights=volume, minlength=parts).max()) + int(rng.integers(0, 4))

@@ -4,7 +4,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kernels.hashing import hash_cells, hash_nodes, hash_pairs, node_keys, splitmix64
+from pipeline.kernels.hashing import hash_cells, hash_nodes, hash_pairs, node_keys, order_of_hashes, splitmix64
 
 WORD = 2**64 - 1
 words = st.integers(0, WORD)
@@ -95,3 +95,10 @@ def test_signed_keys_are_refused_with_the_remedy() -> None:
 def test_pairs_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="equally many"):
         hash_pairs(np.zeros(2, np.uint64), np.zeros(3, np.uint64), 0)
+
+
+@given(st.lists(st.integers(0, 3), max_size=40), st.integers(0, 5))
+def test_equal_hashes_are_ordered_by_place(keys: list[int], seed: int) -> None:
+    node_key = np.array(keys, np.uint64)
+    want = sorted(range(len(keys)), key=lambda place: (int(hash_nodes(node_key[place : place + 1], seed)[0]), place))
+    assert order_of_hashes(node_key, seed).tolist() == want
