@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import errors
 from pipeline.errors import GraphquiltError, TaskError
@@ -32,6 +33,7 @@ class Piece(NamedTuple):
 
 _BATCH_BYTES = 16 * 2**20  # of pieces that Spark is handed together
 _SCHEMA = pa.schema([("bucket", pa.int32()), ("source", pa.int32()), ("number", pa.int32()), ("payload", pa.binary())])
+_CONSTANTS = b"constants"
 _ERROR = -1  # as the source of a piece
 #: Here rather than in the JVM, which then copies and sorts a quarter of the bytes.
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -42,7 +44,7 @@ def pack_pieces(tables: Iterable[tuple[int, pa.Table]], source: int) -> Iterator
     buckets: list[int] = []
     ends, count, buffer = [0], 0, pa.BufferOutputStream()
     for bucket, table in tables:
-        for piece in _cut(table):
+        for piece in _cut(_without_constants(table)):
             with pa.ipc.new_stream(buffer, piece.schema, options=_COMPRESSED) as stream:
                 stream.write_table(piece)
             buckets.append(bucket)
@@ -60,7 +62,20 @@ def unpack_pieces(rows: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Tabl
     for batch in rows:
         for source, payload in zip(batch.column("source").to_pylist(), batch.column("payload"), strict=True):
             raise_error(source, payload.as_buffer())
-            yield source, pa.ipc.open_stream(payload.as_buffer()).read_all()
+            yield source, open_payload(payload.as_buffer())
+
+
+def open_payload(payload: bytes | pa.Buffer) -> pa.Table:
+    """Return the rows of a piece."""
+    table = pa.ipc.open_stream(payload).read_all()
+    metadata = table.schema.metadata or {}
+    if _CONSTANTS not in metadata:
+        return table
+    facts = json.loads(metadata[_CONSTANTS])
+    columns = {
+        name: pa.repeat(pa.scalar(value, pa.int64()), table.num_rows) for name, value in facts["constants"].items()
+    }
+    return pa.table({name: columns[name] if name in columns else table[name] for name in facts["names"]})
 
 
 def pieces_of(batch: pa.RecordBatch) -> Iterator[tuple[int, int, int, bytes]]:
@@ -89,6 +104,20 @@ def raise_error(source: int, payload: bytes | pa.Buffer) -> None:
     if source == _ERROR:
         name, message = json.loads(bytes(payload))
         raise getattr(errors, name, TaskError)(message)
+
+
+def _without_constants(table: pa.Table) -> pa.Table:
+    """Leave out columns of one integer, or of nulls, which the schema says instead: weights are often all alike."""
+    constants: dict[str, int | None] = {}
+    for name, column in zip(table.column_names[1:], table.columns[1:], strict=True):  # one stays, for the rows
+        if column.type == pa.int64() and column.null_count in (0, len(column)):
+            ends = pc.min_max(column)
+            if ends["min"] == ends["max"]:
+                constants[name] = ends["min"].as_py()
+    if not constants:
+        return table
+    facts = json.dumps({"names": table.column_names, "constants": constants})
+    return table.drop_columns(list(constants)).replace_schema_metadata({_CONSTANTS: facts})
 
 
 def _cut(table: pa.Table) -> Iterator[pa.Table]:

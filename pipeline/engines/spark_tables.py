@@ -31,7 +31,7 @@ from pipeline.engines.attempts import pickle_for_worker
 from pipeline.engines.openers import FileRows, FileRun
 from pipeline.engines.parquet import ParquetRowGroup, row_groups, rows_per_file
 from pipeline.engines.partition_tasks import Opener, PartitionTask, Sink, Step
-from pipeline.engines.pieces import COLUMNS, raise_error
+from pipeline.engines.pieces import COLUMNS, open_payload, raise_error
 from pipeline.engines.sinks import Cut
 from pipeline.engines.spark_jobs import SPARK_ERRORS, describe_jobs, explain_failure, is_connect, place_by_id
 from pipeline.engines.spark_rdds import PieceRdd
@@ -253,7 +253,8 @@ class SparkTables:
         """Return keys of a frame, and for how many rows each stands."""
         samples = [self._map(part, partial(sinks.send_samples, keys=keys)) for part in frame.select(keys).parts]
         payloads = self._collect(_union(samples), description)
-        rows = pl.concat([pl.read_ipc_stream(payload) for payload in payloads] or [pl.DataFrame({sinks.WEIGHT: []})])
+        tables = [pl.DataFrame(open_payload(payload)) for payload in payloads]
+        rows = pl.concat(tables or [pl.DataFrame({sinks.WEIGHT: []})])
         return rows.drop(sinks.WEIGHT), rows[sinks.WEIGHT].to_numpy()
 
     def _heavy_keys(self, frame: SparkFrame, keys: Sequence[str], buckets: int) -> NDArray[np.uint64]:

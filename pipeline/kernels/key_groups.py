@@ -31,7 +31,7 @@ def number_groups(keys: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.uint32]
     ------
     ValueError : no column, or more than two; columns of different lengths; 2**32 - 1 rows.
 
-    Cost: one pass; 8 bytes a row, and a table of 8 to 16.
+    Cost: one pass; 8 bytes a row, and a table of up to 16.
     """
     if not 1 <= len(keys) <= 2 or len(keys[0]) != len(keys[-1]):
         raise ValueError(f"keys of {[len(key) for key in keys]} rows; one column or two of a length are needed")
@@ -39,9 +39,12 @@ def number_groups(keys: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.uint32]
     if rows >= 2**32 - 1:
         raise ValueError(f"{rows} rows can't be grouped at once; 2**32 - 2 can")
     one, other = (np.ascontiguousarray(key) for key in (keys[0], keys[-1]))
-    table = np.full(1 << (2 * rows).bit_length(), _EMPTY)
     group, first = np.empty(rows, np.uint32), np.empty(rows, np.uint32)
-    groups = _number_groups(one, other, table, group, first)
+    low, high = (int(one.min()), int(one.max())) if rows and len(keys) == 1 else (0, 4 * rows)
+    if high - low < 2 * rows:  # close together
+        groups = _number_by_place(one, low, np.full(high - low + 1, _EMPTY), group, first)
+    else:
+        groups = _number_groups(one, other, np.full(1 << (2 * rows).bit_length(), _EMPTY), group, first)
     return group, first[:groups]
 
 
@@ -79,6 +82,21 @@ def _number_groups(
                 group[row] = group[before]
                 break
             place = (place + _ONE) & mask
+    return groups
+
+
+@kernel
+def _number_by_place(
+    keys: In[np.int64], low: int, number_of: Out[np.uint32], group: Out[np.uint32], first: Out[np.uint32]
+) -> int:
+    groups = 0
+    for row in range(len(keys)):
+        place = keys[row] - low
+        if number_of[place] == _EMPTY:
+            number_of[place] = np.uint32(groups)
+            first[groups] = np.uint32(row)
+            groups += 1
+        group[row] = number_of[place]
     return groups
 
 

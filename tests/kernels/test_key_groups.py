@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.kernels.key_groups import largest_of_groups, number_groups, sum_groups
@@ -12,6 +12,8 @@ from pipeline.kernels.key_groups import largest_of_groups, number_groups, sum_gr
 KEYS = st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1)
 
 
+@example([(2**63 - 1, 0, 1), (2**63 - 3, 0, 2), (2**63 - 1, 0, 5)], False)
+@example([(-(2**63), 0, 1), (2**63 - 1, 0, 2), (-(2**63), 0, 5)], False)
 @given(st.lists(st.tuples(KEYS, KEYS, st.integers(-(2**40), 2**40)), max_size=80), st.booleans())
 def test_groups_are_in_the_order_of_their_first_rows(rows: list[tuple[int, int, int]], has_two_keys: bool) -> None:
     one, other, values = (np.array([row[place] for row in rows], np.int64) for place in range(3))
