@@ -54,6 +54,7 @@ class ParseResult:
     counts: Counts
     id_types: tuple[str, ...]
     days: tuple[int, ...]
+    held_id_type: str = ""  # of pairs that the task has added up
     files: Mapping[str, FileDays] = field(default_factory=dict)
 
 
@@ -105,7 +106,7 @@ class CleanRows:
         for record in self.records:
             for file in record.files:
                 if file.role in _PAIRS:
-                    yield RowFile(record.folder / file.name, file.rows or 0, BASE, str(pa.int64()))
+                    yield RowFile(record.folder / file.name, file.rows or 0, BASE, record.result.held_id_type)
             files = [file for file in record.files if file.role == "rows"]
             for file, day, id_type in zip(files, record.result.days, record.result.id_types, strict=True):
                 yield RowFile(record.folder / file.name, file.rows or 0, day, id_type)
@@ -133,17 +134,18 @@ def parse_files(payload: ParsePayload, attempt: Attempt) -> ParseResult:
     counts, files = Counts(), dict[str, FileDays]()
     with contextlib.ExitStack() as stack:
         clean = _RowFiles(attempt, payload.rules.is_undirected, stack)
-        held = HeldPairs(payload.held) if payload.held else None
+        is_undirected = payload.rules.is_undirected
+        held = HeldPairs(payload.held, is_undirected=is_undirected) if payload.held else None
         rejected = stack.enter_context(storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED.schema))
         for batch in parse(payload.task, payload.rules):
             counts += batch.counts
             if batch.rejected.num_rows:
                 rejected.write_batch(batch.rejected)
             if held is not None:
-                if held.takes(clean.ordered(batch.rows), counts.weight_total):
+                if held.takes(batch.rows, counts.weight_total):
                     continue
                 for earlier in held.release():
-                    clean.write(earlier.rows)
+                    clean.write(earlier)
                 held = None
             if payload.own_days is None:
                 clean.write(batch.rows)
@@ -159,7 +161,8 @@ def parse_files(payload: ParsePayload, attempt: Attempt) -> ParseResult:
             )
         if held is not None:
             held.write(attempt)
-    return ParseResult(counts, clean.id_types, clean.days, files)
+    id_type = "int64" if counts.has_int64_ids else "string"
+    return ParseResult(counts, clean.id_types, clean.days, id_type if held else "", files)
 
 
 def _deal(rows: pa.RecordBatch, own_days: Sequence[int]) -> tuple[np.ndarray, list[tuple[int, pa.RecordBatch]]]:
@@ -197,11 +200,7 @@ class _RowFiles:
         if key not in self._writers:
             path = self._attempt.path("rows", "parquet")
             self._writers[key] = self._stack.enter_context(storage.parquet_writer(path, rows.schema))
-        self._writers[key].write_batch(self.ordered(rows))
-
-    def ordered(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the rows, the ends of each in order where the graph is undirected."""
-        return order_ends(rows) if self._is_undirected else rows
+        self._writers[key].write_batch(order_ends(rows) if self._is_undirected else rows)
 
 
 def write_ids_as_text(payload: TextPayload, attempt: Attempt) -> None:

@@ -97,9 +97,12 @@ class HeldColumns:
 
     @property
     def most_rows(self) -> int:
-        """Rows that may be held: two ids, and a word twice while words are sorted; a value twice, and its number."""
-        row_bytes = _HELD_ROW_BYTES + _HELD_VALUE_BYTES * (self.has_weights + self.has_times)
-        return min(2**32 - 1, self.most_bytes // row_bytes)
+        """Rows that may be held."""
+        return min(2**32 - 1, self.most_bytes // self.bytes_of(1))
+
+    def bytes_of(self, rows: int) -> int:
+        """Return what rows take: two ids, and a word twice while words are sorted; a value twice, and its number."""
+        return rows * (_HELD_ROW_BYTES + _HELD_VALUE_BYTES * (self.has_weights + self.has_times))
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,14 @@ def _rows(seed: int, *, plain: bool, first_id: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("plain", "columns"),
-    list(itertools.product([False, True], [(), ("weight",), ("timestamp",), ("weight", "timestamp")])),
+    ("plain", "columns", "text"),
+    list(itertools.product([False, True], [(), ("weight",), ("timestamp",), ("weight", "timestamp")], [False, True])),
 )
-def test_as_the_verbs_give_them(*, plain: bool, columns: tuple[str, ...], tmp_path: Path) -> None:
+def test_as_the_verbs_give_them(*, plain: bool, columns: tuple[str, ...], text: bool, tmp_path: Path) -> None:
     rows = _rows(len(columns) + 7 * plain, plain=plain, first_id=-17)
+    if text:  # of several words of eight bytes, and of more than ASCII
+        for end in ("source", "target"):
+            rows[end] = [f"{number}{'-é' * (number % 7)}" for number in rows[end].tolist()]
     path = write_rows(tmp_path / "in.parquet", rows)
     about: dict[str, Any] = {name: name for name in columns}
     if plain:
