@@ -25,7 +25,8 @@ from pipeline.kernels.hashing import node_keys
 from pipeline.locations import Location
 from pipeline.metrics.train_pairs import DistinctCounts
 
-_COLUMNS = ("node_type", "node_id", "embedding", "degree")
+_COLUMNS = ("node_type", "node_id", "degree")
+_VECTORS = "embedding"
 _ENDS = ("src_id", "dst_id")
 _BATCH_ROWS, _BATCH_PAIRS = 16_384, 1_048_576
 PART = "cluster_path"
@@ -86,7 +87,7 @@ def read_scored_table(vectors: VectorFiles, *, with_parts: bool = False) -> Scor
     ----
     Reads the table once. Memory: ids, keys and degrees; vectors are a mapped file.
     """
-    columns = [*_COLUMNS, PART] if with_parts else _COLUMNS
+    columns = [*_COLUMNS, _VECTORS, PART] if with_parts else [*_COLUMNS, _VECTORS]
     dim = storage.read_schema(vectors.files[0]).field("embedding").type.list_size
     rows = storage.scratch_array(storage.rows_in(vectors.files), dim)
     return _scored_table(storage.read_batches(vectors.files, columns, _BATCH_ROWS), rows, vectors)
@@ -97,7 +98,7 @@ def read_sampled_table(vectors: VectorFiles, size: int, seed: int) -> ScoredTabl
 
     Cost
     ----
-    Reads the table once, its ids twice. Memory: the rows chosen.
+    Reads the table's ids twice, and of its vectors those that are chosen.
     """
     samples: dict[str, KeySample] = {}
     first: dict[str, int] = {}
@@ -114,12 +115,11 @@ def read_sampled_table(vectors: VectorFiles, size: int, seed: int) -> ScoredTabl
         here = chosen[slice(*np.searchsorted(chosen, (start, start + batch.num_rows)))]
         batches.append(batch.take(pa.array(here - start)))
         start += batch.num_rows
-    rows = np.empty((chosen.size, batches[0]["embedding"].type.list_size), np.float32)
-    return _scored_table(batches, rows, vectors)
+    return _scored_table(batches, storage.take_vectors(vectors.files, _VECTORS, chosen), vectors)
 
 
 def _scored_table(batches: Iterable[pa.RecordBatch], rows: NDArray[np.float32], vectors: VectorFiles) -> ScoredTable:
-    """Take a table in; vectors are put into ``rows``."""
+    """Take a table in; vectors that come with the batches are put into ``rows``."""
     ids_of_batches: list[pa.Array] = []
     parts: list[pa.Array] = []
     degree = np.empty(len(rows), np.int64)
@@ -127,7 +127,8 @@ def _scored_table(batches: Iterable[pa.RecordBatch], rows: NDArray[np.float32], 
     start = 0
     for batch in batches:
         stop = start + batch.num_rows
-        rows[start:stop] = batch["embedding"].flatten().to_numpy().reshape(-1, rows.shape[1])
+        if _VECTORS in batch.schema.names:
+            rows[start:stop] = batch[_VECTORS].flatten().to_numpy().reshape(-1, rows.shape[1])
         degree[start:stop] = batch["degree"].to_numpy()
         ids_of_batches.append(batch["node_id"])
         if PART in batch.schema.names:

@@ -68,5 +68,6 @@ from pipeline.storage.json_files import (
 )
 from pipeline.storage.leases import fence_of
 from pipeline.storage.locks import lock
+from pipeline.storage.plain_rows import take_vectors
 from pipeline.storage.scratch_arrays import scratch_array
 from pipeline.storage.settings import StorageSettings, brief_requests, current_settings, use_settings
