@@ -190,11 +190,13 @@ class RowReader:
             if stop < node_ix.size:
                 return
 
-    def fill(self, first_ix: int, rows: Rows) -> None:
-        """Put what the file knows of the nodes from ``first_ix`` on into rows of all columns."""
+    def fill(self, first_ix: int, rows: Rows, has_row: NDArray[np.bool_] | None = None) -> None:
+        """Put what the file knows of the nodes from ``first_ix`` on into rows of all columns; mark which it knows."""
         for node_ix, some in self.between(first_ix, first_ix + len(rows.values)):
             here = node_ix - first_ix
             width = some.values.shape[1]
+            if has_row is not None:
+                has_row[here] = True
             if width == rows.values.shape[1]:
                 scatter_rows(some.values, here, rows.values)
             elif width:

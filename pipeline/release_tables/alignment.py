@@ -1,14 +1,14 @@
 """Rows of a spectral table -> the coordinates of the baseline: by which rotation, and how well.
 
 Eigenvectors come out of each run in axes of their own. One orthogonal matrix for all rows takes them to where the
-baseline's rows are; it changes no dot product and no cosine. A survey of all rows comes first: every file states the
-means of the whole table, and the rotation follows from the rows that both tables have.
+baseline's rows are; it changes no dot product and no cosine. It follows from a survey of the rows that both tables
+have. A survey also comes first where a table has several files, each of which states the means of all rows.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,14 @@ class TypeSums:
     rows: int
     sums: Vector
 
+    @classmethod
+    def of(cls, rows: NDArray[np.float32]) -> TypeSums:
+        """Add rows up in float64, in their order."""
+        return cls(len(rows), rows.sum(axis=0, dtype=np.float64))
+
+    def __add__(self, other: TypeSums) -> TypeSums:
+        return TypeSums(self.rows + other.rows, self.sums + other.sums)
+
 
 @dataclass(frozen=True)
 class CommonRows:
@@ -80,8 +88,7 @@ class SurveyResult:
 def survey_rows(payload: SurveyPayload, attempt: Attempt) -> SurveyResult:
     """Task: sums of the published rows of one range, by type; and of their products with the baseline's rows."""
     nodes = payload.sources.nodes
-    rows: dict[str, int] = {}
-    sums: dict[str, NDArray[np.float64]] = {}
+    sums: dict[str, TypeSums] = {}
     ids = NodeIds(nodes.node_index) if nodes.exclude_ids or payload.baseline else None
     baseline = BaselineRows(payload.baseline) if payload.baseline else None
     common: dict[str, CrossSums] = {}
@@ -91,14 +98,11 @@ def survey_rows(payload: SurveyPayload, attempt: Attempt) -> SurveyResult:
         is_excluded = nodes.find_excluded(node_type, node_id)
         if is_excluded is not None:
             node_id, vectors = node_id.filter(pa.array(~is_excluded)), vectors[~is_excluded]
-        rows[node_type] = rows.get(node_type, 0) + len(vectors)
-        total = vectors.sum(axis=0, dtype=np.float64)
-        sums[node_type] = sums[node_type] + total if node_type in sums else total
+        add_sums(sums, {node_type: TypeSums.of(vectors)})
         if baseline:
             products = baseline.products_with(node_type, node_id, vectors)
             common[node_type] = common[node_type] + products if node_type in common else products
-    by_type = {name: TypeSums(rows[name], sums[name]) for name in sorted(sums)}
-    return SurveyResult(by_type, _write_products(attempt, common) if baseline else None)
+    return SurveyResult(sums, _write_products(attempt, common) if baseline else None)
 
 
 def _write_products(attempt: Attempt, groups: Mapping[str, CrossSums]) -> dict[str, CommonRows]:
@@ -109,15 +113,18 @@ def _write_products(attempt: Attempt, groups: Mapping[str, CrossSums]) -> dict[s
     return {name: CommonRows(groups[name].own_squares, groups[name].other_squares, groups[name].rows) for name in names}
 
 
-def mean_vectors(results: Sequence[SurveyResult], rotation: Location | None) -> dict[str, list[float]]:
-    """Return the mean row of each type, turned by the matrix in a file."""
-    rows: dict[str, int] = {}
-    sums: dict[str, NDArray[np.float64]] = {}
-    for result in results:
-        for node_type, one in result.sums.items():
-            rows[node_type] = rows.get(node_type, 0) + one.rows
-            sums[node_type] = sums[node_type] + one.sums if node_type in sums else one.sums
-    means = {name: sums[name] / max(1, rows[name]) for name in sorted(sums)}
+def add_sums(total: dict[str, TypeSums], sums: Mapping[str, TypeSums]) -> None:
+    """Add sums to those of the same types, in place."""
+    for name, one in sums.items():
+        total[name] = total[name] + one if name in total else one
+
+
+def mean_vectors(sums: Iterable[Mapping[str, TypeSums]], rotation: Location | None) -> dict[str, list[float]]:
+    """Return the mean row of each type by the sums of each range, turned by the matrix in a file."""
+    total: dict[str, TypeSums] = {}
+    for one in sums:
+        add_sums(total, one)
+    means = {name: total[name].sums / max(1, total[name].rows) for name in sorted(total)}
     if rotation is not None:
         storage.check_sealed(rotation)
         matrix = storage.load_array(rotation)
@@ -170,15 +177,20 @@ class Alignment:
         return stays
 
 
+def survey(run: TableRun, sources: RowSources, baseline: Location | None) -> list[TaskRecord[SurveyResult]]:
+    """Survey all rows, by range."""
+    return run.run_tasks(survey_rows, "means", [SurveyPayload(sources, bounds, baseline) for bounds in run.ranges])
+
+
 def align(run: TableRun, sources: RowSources, dim: int) -> Alignment:
-    """Survey all rows, and return the rotation into the baseline's coordinates.
+    """Survey the rows that the baseline has, too, and return the rotation into its coordinates; none without one.
 
     Tables that share the rotation each call this: the tasks run once, and their records answer then.
     """
     baseline = find_alignment_base(run.config, run.workspace)
-    surveys = run.run_tasks(survey_rows, "means", [SurveyPayload(sources, bounds, baseline) for bounds in run.ranges])
     if baseline is None:
-        return Alignment(None, RotationResult(0, None, {}, rotated=False), surveys=surveys, records=surveys)
+        return Alignment(None, RotationResult(0, None, {}, rotated=False))
+    surveys = survey(run, sources, baseline)
     ranges = tuple((record.file("products"), record.result.common or {}) for record in surveys)
     record = TaskFolder(run.engine, run.folder).run(find_rotation, "rotation", RotationPayload(ranges, dim))
     matrix = record.file("matrix") if record.result.rotated else None

@@ -27,8 +27,9 @@ from pipeline.errors import ContractError
 from pipeline.ingest.decay import factor_between
 from pipeline.ingest.figures import IndexFigures
 from pipeline.ingest.parse_rules import parse_rules
+from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.procrustes import rotate_rows
-from pipeline.kernels.rows import column_sums
+from pipeline.kernels.rows import column_sums, row_norms
 from pipeline.locations import Location
 from pipeline.partitioning.figures import LayoutFigures
 from pipeline.release_tables.published_table import TableRun
@@ -163,12 +164,13 @@ def _row_sets(workspace: Workspace) -> tuple[RowSet, ...]:
 
 @dataclass(frozen=True)
 class FinishedRows:
-    """Finished rows of a run of nodes of one type."""
+    """Finished rows of a run of nodes of one type, and their norms. The next ones take the place of the vectors."""
 
     node_type: str
     first: int
     stop: int
     vectors: NDArray[np.float32]
+    norms: NDArray[np.float64]
     degree: NDArray[np.int64]
     strength: NDArray[np.float64]
 
@@ -178,14 +180,17 @@ def combined_rows(
 ) -> Iterator[tuple[str, int, int, Rows, NDArray[np.float64]]]:
     """Yield (type, first, stop, rows, strength) of the row groups of a range of nodes, in the published order.
 
+    Rows take the place of those before: first writes to fresh memory cost as much as reading them.
+
     Strength is 0 where there is no row: a node whose edges were all left out is a zero vector, like one that has
     none. What is known of it beside its edges is looked at later.
     """
     nodes = NodeArrays(sources.node_arrays)
     home = NodeParts.map(sources.node_parts).part_id
+    buffer = aligned_empty((min(bounds[1] - bounds[0], ROW_GROUP_ROWS), sources.settings.dim))
     for node_type, first, stop in row_groups(bounds, sources.nodes.types):
         weight = nodes.take("weight", np.arange(first, stop))
-        rows, has_row = rows_of(NodesOfSets(first, sources.sets, weight, home[first:stop], sources.settings))
+        rows, has_row = rows_of(NodesOfSets(first, sources.sets, weight, home[first:stop], sources.settings, buffer))
         yield node_type, first, stop, rows, np.where(has_row, weight * WEIGHT_UNIT, 0.0)
 
 
@@ -217,15 +222,17 @@ def finished_rows(
             cold_rows[node_type].fill_in(rows.values, degree, features.take(node_ix))
         if matrix is not None:
             rotate_rows(rows.values, matrix)
-        refuse_not_finite(rows.values, first)
+        norms = row_norms(rows.values)
+        refuse_not_finite(norms, first)
         weight = weight * sources.weight_unit  # as it is, whatever a mode left out
-        yield FinishedRows(node_type, first, stop, rows.values, degree, weight)
+        yield FinishedRows(node_type, first, stop, rows.values, norms, degree, weight)
 
 
-def refuse_not_finite(rows: NDArray[np.float32], first: int) -> None:
-    """Raise ContractError if an entry of the rows from node ``first`` on is not finite."""
-    if not np.isfinite(rows).all():
-        broken = int((~np.isfinite(rows)).any(axis=1).sum())
+def refuse_not_finite(rows: NDArray[np.floating], first: int) -> None:
+    """Raise ContractError if an entry of the rows from node ``first`` on, or a norm of theirs, is not finite."""
+    is_finite = np.isfinite(rows)
+    if not is_finite.all():
+        broken = int((~is_finite).reshape(len(rows), -1).any(axis=1).sum())
         raise ContractError(
             f"{broken} of {len(rows)} rows from node {first} on are not finite; nothing was published. Weights "
             "of very different size overflow float32: look at the largest weights and at the powers of degree."

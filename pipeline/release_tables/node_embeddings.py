@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from graphquilt.contracts import EVENT_TIMESTAMP
+from graphquilt.row_groups import METADATA_KEY
 from pipeline import storage
 from pipeline.blocks.arrays import NodeParts
 from pipeline.embedding.run_settings import settings_of
 from pipeline.ingest.figures import IndexFigures
 from pipeline.ingest.run_date import end_of
-from pipeline.kernels.rows import row_norms
 from pipeline.locations import Location
-from pipeline.release_tables.alignment import align, mean_vectors
+from pipeline.release_tables.alignment import TypeSums, add_sums, align, mean_vectors, survey
 from pipeline.release_tables.cold_fits import sources_with_cold_rows
 from pipeline.release_tables.finished_rows import (
     ROW_GROUP_ROWS,
@@ -55,6 +56,7 @@ class EmbeddingFigures:
 class RowsPayload:
     """Rows of one file of the table, with the file of the rotation and what the table states.
 
+    metadata : without the mean vectors if there are no other files: the task adds its own.
     event_us : what the column event_timestamp says, since 1970, UTC; None: there is no such column.
     """
 
@@ -69,11 +71,12 @@ class RowsPayload:
 
 @dataclass(frozen=True)
 class RowsResult:
-    """Counts of the rows of one file."""
+    """Counts of the rows of one file; sums of them where it is the only one."""
 
     zero_rows: int
     zero_rows_with_edges: int
     with_edges: int
+    sums: Mapping[str, TypeSums]
 
 
 def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
@@ -87,8 +90,10 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
     settings = settings_of(config, workspace)
     sources = sources_with_cold_rows(run, settings)
     alignment = align(run, sources, settings.dim)
-    means = mean_vectors([record.result for record in alignment.surveys], alignment.matrix)
-    metadata = {**metadata_of(config, settings, workspace, alignment, sources.compatibility), "mean_vectors": means}
+    surveys = alignment.surveys or (survey(run, sources, None) if len(run.ranges) > 1 else [])
+    metadata = metadata_of(config, settings, workspace, alignment, sources.compatibility)
+    if surveys:
+        metadata["mean_vectors"] = mean_vectors([record.result.sums for record in surveys], alignment.matrix)
     (tree,) = workspace.files("partition_tree")
     event_us = end_of(workspace.date) if config.publish.event_timestamp else None
     records = run.run_tasks(
@@ -99,6 +104,8 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
             for bounds in run.ranges
         ],
     )
+    if not surveys:
+        metadata["mean_vectors"] = mean_vectors([record.result.sums for record in records], None)
     names = ("zero_rows", "zero_rows_with_edges", "with_edges")
     counts = {name: sum(getattr(record.result, name) for record in records) for name in names}
     refuse_zero_rows(config, counts["zero_rows_with_edges"], counts["with_edges"])
@@ -109,7 +116,7 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
         dim=settings.dim,
         metadata=metadata,
     )
-    return WrittenTable(records, figures, [*alignment.records, *records])
+    return WrittenTable(records, figures, [*(alignment.records or surveys), *records])
 
 
 def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
@@ -119,11 +126,12 @@ def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
     home = NodeParts.map(payload.sources.node_parts).part_id
     tree = storage.read_parquet([payload.partition_tree], ["part_id", "part_path"])
     paths = dict(zip(tree["part_id"].to_pylist(), tree["part_path"].to_pylist(), strict=True))
-    text = json.dumps(payload.metadata, sort_keys=True, allow_nan=False)
     contract = tables.node_embeddings(payload.dim)
-    schema = contract.schema_for(nodes.id_type).with_metadata({"graphquilt": text})
+    schema = contract.schema_for(nodes.id_type)
     if payload.event_us is not None:
         schema = schema.append(contract.optional.field(EVENT_TIMESTAMP))
+    metadata, adds_means = dict(payload.metadata), "mean_vectors" not in payload.metadata
+    sums: dict[str, TypeSums] = {}
     zero_rows = zero_rows_with_edges = with_edges = 0
     with pq.ParquetWriter(
         attempt.path(tables.NODE_EMBEDDINGS, "parquet"),
@@ -137,14 +145,29 @@ def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
             leaves, leaf = np.unique(home[group.first : group.stop], return_inverse=True)
             cluster_path = pa.array([paths.get(part, "") for part in leaves.tolist()], pa.string()).take(pa.array(leaf))
             table = _table_of(group, ids.between(group.first, group.stop), cluster_path, schema, payload.event_us)
-            table = nodes.without_excluded(table, group.node_type)
+            vectors = group.vectors
+            is_excluded = nodes.find_excluded(group.node_type, table["node_id"].combine_chunks())
+            if is_excluded is not None:
+                table, vectors = table.filter(pa.array(~is_excluded)), vectors[~is_excluded]
+            if adds_means:
+                add_sums(sums, {group.node_type: TypeSums.of(vectors)})
             if table.num_rows:
                 writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
                 is_zero, has_edges = pc.equal(table["norm"], 0), pc.greater(table["degree"], 0)
                 zero_rows += pc.sum(is_zero).as_py()
                 zero_rows_with_edges += pc.sum(pc.and_(is_zero, has_edges)).as_py()
                 with_edges += pc.sum(has_edges).as_py()
-    return RowsResult(zero_rows, zero_rows_with_edges, with_edges)
+        if adds_means:
+            metadata["mean_vectors"] = mean_vectors([sums], None)
+        _add_metadata(writer, schema, metadata)
+    return RowsResult(zero_rows, zero_rows_with_edges, with_edges, sums)
+
+
+def _add_metadata(writer: pq.ParquetWriter, schema: pa.Schema, metadata: Mapping[str, Any]) -> None:
+    """Add what the table states to the footer, with the bytes that it has where a writer knows it from the start."""
+    text = json.dumps(metadata, sort_keys=True, allow_nan=False)
+    arrow_schema = base64.b64encode(schema.with_metadata({METADATA_KEY: text}).serialize())
+    writer.add_key_value_metadata({METADATA_KEY: text, b"ARROW:schema": arrow_schema})
 
 
 def _table_of(
@@ -155,7 +178,7 @@ def _table_of(
         pa.repeat(group.node_type, rows),
         node_id,
         pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type),
-        pa.array(row_norms(group.vectors).astype(np.float32)),
+        pa.array(group.norms.astype(np.float32)),
         pa.array(group.degree),
         pa.array(group.strength.astype(np.float32)),
         cluster_path,

@@ -215,6 +215,6 @@ def _copy_files(outputs: Sequence[OutputFile], folder: Location, suffix: str) ->
         size = storage.size(file.path)
         if size is None:
             raise DamagedFileError(f"{file.path} is missing")
-        storage.copy(file.path, target)
+        storage.copy_sealed(file.path, target, file.checksum)
         files.append(DataFile(target.name, file.rows, size, file.checksum))
     return files

@@ -22,6 +22,7 @@ from pipeline.storage.cache import CacheSettings
 from pipeline.storage.checksums import (
     check_sealed,
     checksum_of_bytes,
+    copy_sealed,
     fingerprint_of,
     is_of_table,
     problem_of,

@@ -43,19 +43,23 @@ def problem_of(location: Location, size: int, checksum: str) -> str | None:
         looks = _looks_of(location)
         if looks[0] != size:
             return f"has {looks[0]:,} bytes of {size:,}"
-        if checksum_of(location) != checksum:
+        if _whole.get(str(location)) != (checksum, looks) and checksum_of(location) != checksum:
             return "has other bytes than were written"
     except OSError as error:
         return unreadable(location, error)
-    if len(_whole) >= _MOST_REMEMBERED:
-        _whole.clear()
-    _whole[str(location)] = checksum, looks
+    _remember(location, checksum, looks)
     return None
 
 
-#: Files that this process has found whole, and what they looked like then: not hashed again until they change.
+#: Files that this process has hashed, and what they looked like then: not hashed again until they change.
 _whole: dict[str, tuple[str, tuple[int, ...]]] = {}
 _MOST_REMEMBERED = 8_192
+
+
+def _remember(location: Path, checksum: str, looks: tuple[int, ...]) -> None:
+    if len(_whole) >= _MOST_REMEMBERED:
+        _whole.clear()
+    _whole[str(location)] = checksum, looks
 
 
 def _looks_of(path: Path | str) -> tuple[int, ...]:
@@ -85,9 +89,20 @@ def seal(path: Path, folder: Location, stem: str) -> Location:
 
     Who names it in a task then also says which bytes are meant; see :func:`check_sealed`.
     """
-    target = folder / f"{stem}.xxh3-{checksum_of(path)}{path.suffix}"
+    checksum = checksum_of(path)
+    target = folder / f"{stem}.xxh3-{checksum}{path.suffix}"
     files.move_in(path, target)
+    if isinstance(target, Path):
+        _remember(target, checksum, _looks_of(target))
     return target
+
+
+def copy_sealed(source: Location, target: Location, checksum: str) -> None:
+    """Give a file with a checksum a second name; by that it is hashed again only if it had to be by the first."""
+    was_whole = isinstance(source, Path) and _whole.get(str(source)) == (checksum, _looks_of(source))
+    files.copy(source, target)
+    if was_whole and isinstance(target, Path) and target.samefile(str(source)):
+        _remember(target, checksum, _looks_of(target))  # a link changes the time of the last change
 
 
 def table_file(folder: Location, number: int, checksum: str, suffix: str) -> Location:

@@ -86,9 +86,10 @@ def embed_mode(
         kept = tuple(file for record in blocks.built for file in record.paths("kept"))
         sets.append(RowSet(blocks.nodes, tuple(file for file, _, _ in written_files(done)), kept))
     weight = storage.column(storage.map_arrow(tables.nodes.arrays[0]), "weight")
-    # In two runs of nodes, as if they were two row groups.
+    # In two runs of nodes, as if they were two row groups. Of rows that are not written, the buffer would be seen.
+    buffer = np.full((graph.nodes, settings.dim), np.nan, np.float32)
     pieces = [
-        rows_of(NodesOfSets(first, sets, weight[first:stop], graph.home[first:stop], settings))
+        rows_of(NodesOfSets(first, sets, weight[first:stop], graph.home[first:stop], settings, buffer[first:stop]))
         for first, stop in ((0, graph.nodes // 2), (graph.nodes // 2, graph.nodes))
     ]
     rows = Rows(*(np.concatenate([getattr(rows, name) for rows, _ in pieces]) for name in ("values", "noise_scale")))
