@@ -64,7 +64,7 @@ def _stage_file(file: WorkingFile, staging: Location, needed: int) -> dict[str, 
     if str(file.path).startswith(f"{root}/"):  # a release elsewhere than its workspace can't tell where that is
         entry["source"] = str(file.path).removeprefix(f"{root}/")
     if path.suffix == ".parquet":
-        entry |= _describe_parquet(path if isinstance(path, Path) else storage.local_file(file.path))  # the same bytes
+        entry |= _describe_parquet(storage.local_file(file.path))  # the same bytes, and in the system's cache
     return entry
 
 

@@ -120,10 +120,14 @@ class NightRun:
 
     @cached_property
     def vector_files(self) -> list[Location]:
-        """Files of tonight's vectors: the release's, else the working table's."""
-        if self.release:
-            return files_of_release(self.release, NODE_EMBEDDINGS)
-        return self.files_of_run(NODE_EMBEDDINGS)
+        """Files of tonight's vectors: the working table's, which a run has just read, or the release's copies."""
+        if not self.release:
+            return self.files_of_run(NODE_EMBEDDINGS)
+        table, folder = self.tables.get(NODE_EMBEDDINGS), self.workspace.folder(NODE_EMBEDDINGS)
+        files = [(folder / file.name, file.bytes) for file in table.files] if table else []
+        if files and all(storage.size(path) == size for path, size in files):
+            return [path for path, _ in files]
+        return files_of_release(self.release, NODE_EMBEDDINGS)
 
     def files_of_run(self, table: str) -> list[Location]:
         """Return the files of a working table; none where they are gone or differ from their manifest."""

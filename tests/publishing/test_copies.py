@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xxhash
 
@@ -12,7 +13,7 @@ from graphquilt import files
 from graphquilt.locations import Location, parse_location
 from pipeline import storage
 from pipeline.errors import StorageError
-from pipeline.publishing.copies import Digests, WorkingFile, copy_working_file
+from pipeline.publishing.copies import Digests, WorkingFile, copy_file, copy_working_file
 from tests.object_store import FaultProxy, make_bucket
 
 DATA = bytes(range(256)) * 999
@@ -38,6 +39,15 @@ def source(request: pytest.FixtureRequest, tmp_path: Path, store_root: Location)
 def test_a_copy_has_the_bytes_of_the_run_whatever_the_two_places_are(source: WorkingFile, target: Location) -> None:
     assert copy_working_file(source, target, needed=len(DATA)) == DIGESTS
     assert files.read(target) == DATA == files.read(source.path)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4_095, 4_096, 4_097, 2**20, 2**20 + 4_096, 2**20 + 5, 3 * 2**20 + 4_100])
+def test_a_copy_may_end_anywhere_in_a_block_of_the_disk(tmp_path: Path, size: int) -> None:
+    data = np.random.default_rng(size).bytes(size)
+    (tmp_path / "source").write_bytes(data)
+    digests = copy_file(tmp_path / "source", tmp_path / "target", needed=size)
+    assert digests == Digests(size, xxhash.xxh3_128_hexdigest(data), hashlib.sha256(data).hexdigest())
+    assert (tmp_path / "target").read_bytes() == data
 
 
 def test_what_the_store_returns_is_what_counts(store_root: Location, tmp_path: Path, object_store: FaultProxy) -> None:
