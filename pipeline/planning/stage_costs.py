@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.cold_rows import MOST_SOURCES
 from pipeline.embedding.compatibility import MOST_NODES, MOST_PAIRS
+from pipeline.ingest.held_pairs import MOST_SLOTS
 from pipeline.kernels.hashed_ridge import COLUMNS as HASHED_COLUMNS
 from pipeline.partitioning.wide.node_blocks import blocks_of_cut
 from pipeline.partitioning.wide.top_levels import cut_bytes
@@ -152,8 +153,7 @@ def _takes_one_task(config: PipelineConfig, run: RunCounts) -> bool:
     """Whether ingest adds up pairs of integers in the task that reads them, so that index can number them in one."""
     adds_days = config.lineage.full_every > 1
     held = run.size.rows * _HELD_ROW_BYTES
-    is_local = run.engine == "local" and run.slots == 1
-    return is_local and not run.is_text and not adds_days and held <= config.partition.worker_bytes
+    return run.slots <= MOST_SLOTS and not run.is_text and not adds_days and held <= config.partition.worker_bytes
 
 
 def _ingest(config: PipelineConfig, run: RunCounts) -> StageCost:

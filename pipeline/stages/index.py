@@ -19,6 +19,7 @@ from pipeline.engine import Engine, Frame
 from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attributes.numbering import AttributeNodes
 from pipeline.ingest.figures import IndexFigures, IngestFigures
+from pipeline.ingest.held_pairs import MOST_SLOTS
 from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
 from pipeline.locations import Location
 from pipeline.stages.outcome import Outcome, OutputFile, describe_engine_files, describe_task_files
@@ -145,8 +146,9 @@ class _Relations(Generic[Frame]):
         )
 
     def in_one_task(self, most_bytes: int) -> PairNumbersPayload | None:
-        """Return the input of the task that numbers the pairs; None where it can't, or others could run beside it."""
-        if self._engine.slots > 1 or self._may_overflow or len(self._sides.ends) > 1 or self._id_type != pa.int64():
+        """Return the input of the task that numbers the pairs; None where it can't, or many could run beside it."""
+        is_wide = self._engine.slots > MOST_SLOTS
+        if is_wide or self._may_overflow or len(self._sides.ends) > 1 or self._id_type != pa.int64():
             return None
         (ends,) = self._sides.ends.values()
         (edges,), (decayed,) = (self._workspace.files_by_relation(table) for table in ("edges", "decayed"))

@@ -22,6 +22,7 @@ from pipeline.ingest.day_sums import (
     own_days,
     plan_reading,
 )
+from pipeline.ingest.held_pairs import MOST_SLOTS
 from pipeline.ingest.parse import HeldColumns, ParsePayload, ParseRules
 from pipeline.ingest.parse_rules import parse_rules
 from pipeline.ingest.pieces import split_tasks
@@ -78,7 +79,7 @@ def plan_input(
         numbered_types=config.numbered_types,
     )
     if lineage is None or relation.timestamp is None:  # without times nobody knows what is new
-        held = _held_columns(config, relation, rules) if slots == 1 else None
+        held = _held_columns(config, relation, rules) if slots <= MOST_SLOTS else None
         return NightInput(_whole_payloads(sources, rules, held), sum(source.bytes for source in sources))
     before, chunk_files, reading = None, dict[str, OutputFile](), Reading((), tuple(one.relative for one in sources))
     if not reads_all and not workspace.inputs.recomputes:
@@ -220,7 +221,7 @@ def _held_columns(config: PipelineConfig, relation: InputConfig, rules: ParseRul
 def _whole_payloads(
     sources: Sequence[SourceFile], rules: ParseRules, held: HeldColumns | None
 ) -> Sequence[ParsePayload]:
-    """Return one task where it can hold all rows, and no other could run beside it."""
+    """Return one task where it can hold all rows, and few others could run beside it."""
     if held is not None:
         # A row of text takes four bytes or more; one that packs better is found out as it is read.
         whole = split_tasks(sources, held.most_rows, 4 * held.most_rows)
