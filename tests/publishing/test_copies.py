@@ -41,8 +41,8 @@ def test_a_copy_has_the_bytes_of_the_run_whatever_the_two_places_are(source: Wor
     assert files.read(target) == DATA == files.read(source.path)
 
 
-@pytest.mark.parametrize("size", [0, 1, 4_095, 4_096, 4_097, 2**20, 2**20 + 4_096, 2**20 + 5, 3 * 2**20 + 4_100])
-def test_a_copy_may_end_anywhere_in_a_block_of_the_disk(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize("size", [0, 1, 2**18 - 1, 2**18, 2**20 + 5])
+def test_a_copy_may_have_any_size(tmp_path: Path, size: int) -> None:
     data = np.random.default_rng(size).bytes(size)
     (tmp_path / "source").write_bytes(data)
     digests = copy_file(tmp_path / "source", tmp_path / "target", needed=size)
