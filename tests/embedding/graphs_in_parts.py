@@ -135,7 +135,7 @@ WEIGHTS = st.one_of(
 
 
 @st.composite
-def graphs_in_parts(draw: st.DrawFn) -> GraphInParts:
+def graphs_in_parts(draw: st.DrawFn, *, has_equal_keys: bool = True) -> GraphInParts:
     """Graphs of one or two types over 1 to 6 parts: any homes, any split nodes that can be, loops, hubs, loners."""
     items = draw(st.sampled_from([0, 0, 1, 4, 9]))
     nodes = items + draw(st.integers(1, 14))
@@ -144,6 +144,7 @@ def graphs_in_parts(draw: st.DrawFn) -> GraphInParts:
     pairs = sorted(draw(st.sets(pair, min_size=1, max_size=40)))
     parts = draw(st.integers(1, 6))
     weights = st.just(ONE) if draw(st.booleans()) else WEIGHTS
+    keys = st.lists(st.integers(0, 2**64 - 1), min_size=nodes, max_size=nodes, unique=not has_equal_keys)
     return placed(
         *zip(*pairs, strict=True),
         home=draw(st.lists(st.integers(0, parts - 1), min_size=nodes, max_size=nodes)),
@@ -151,7 +152,7 @@ def graphs_in_parts(draw: st.DrawFn) -> GraphInParts:
         nodes=nodes,
         items=items,
         weight=draw(st.lists(weights, min_size=len(pairs), max_size=len(pairs))),
-        node_key=np.array(draw(st.lists(st.integers(0, 2**64 - 1), min_size=nodes, max_size=nodes)), np.uint64),
+        node_key=np.array(draw(keys), np.uint64),
     )
 
 

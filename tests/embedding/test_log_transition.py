@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -47,9 +45,13 @@ def adjacency_of(made: GraphInParts) -> np.ndarray:
 
 
 @settings(max_examples=25, deadline=None)
-@given(graphs_in_parts().filter(lambda made: made.items == 0), st.integers(1, 9), st.integers(0, 3))
+@given(
+    # Equal keys would have equal rows.
+    graphs_in_parts(has_equal_keys=False).filter(lambda made: made.items == 0),
+    st.integers(1, 9),
+    st.integers(0, 3),
+)
 def test_all_columns_are_the_factors_for_any_tree_and_weights(made: GraphInParts, iterations: int, seed: int) -> None:
-    made = replace(made, node_key=splitmix64(np.arange(made.nodes, dtype=np.uint64)))  # equal keys have equal rows
     embedding = log_transition(dim=made.nodes, oversampling=4, iterations=iterations, seed=seed, smoothing=0)
     done = in_rounds(made, embedding)
     logs = log_transition_matrix(adjacency_of(made))
