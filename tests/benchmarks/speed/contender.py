@@ -48,6 +48,8 @@ class Prepared:
     units: int = 1  # times are over this: slow contenders do less of the same work
     #: What the result says of its CPU seconds, where these are no process' that this one waits for.
     cpu_seconds: Callable[[Any], float] | None = None
+    #: What the result says of the memory of processes that this one doesn't wait for, in bytes.
+    peak_bytes: Callable[[Any], int] = field(default=lambda _: 0)
     warms: bool = True  # whether the call is made once before it is timed, as in a process that goes on
 
 

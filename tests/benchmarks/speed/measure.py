@@ -39,11 +39,12 @@ def main() -> None:
         seconds, cpu = time.monotonic() - started, cpu_seconds() - cpu
     if contender.cpu_seconds is not None:
         cpu = calls * contender.cpu_seconds(result)
-    peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak = max(contender.peak_bytes(result) / 1024, *own)
     measured = {
         "cpu_seconds": cpu / (calls * contender.units),
         "seconds": seconds / (calls * contender.units),
-        "peak_mib": max(peaks) / 1024,  # of the largest process, preparation included
+        "peak_mib": peak / 1024,  # of the largest process, preparation included
         "figures": dict(contender.figures(result)),
     }
     print(json.dumps(measured))

@@ -30,7 +30,7 @@ TITLES = {
     "job": ("Whole jobs", "From a Parquet file of pairs to a table of vectors, d = 128. Spark's session is left out."),
     "scaling": (
         "Scaling",
-        "Whole jobs by rows of pairs, each once, with the keys' defaults; the exponent is of CPU seconds in rows.",
+        "Whole jobs by rows of pairs, each once, with tasks of up to 8 GiB; the exponent is of CPU seconds in rows.",
     ),
 }
 HEAD = """# Speed

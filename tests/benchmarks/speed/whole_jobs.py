@@ -24,6 +24,8 @@ source = "user_id"
 target = "item_id"
 [embedding]
 dim = {dim}
+[partition]
+max_bytes = 8_589_934_592
 """
 
 
@@ -40,11 +42,17 @@ def _run(pairs: Pairs, *options: str) -> Prepared:
                 raise RuntimeError(ended.stderr.strip().splitlines()[-1])
             return json.loads(ended.stdout)
 
-    return Prepared(call, lambda answer: {"CPU s of the stages": _of_stages(answer)}, warms=False)
+    return Prepared(
+        call, lambda answer: {"CPU s of the stages": _of_stages(answer)}, peak_bytes=_largest_task, warms=False
+    )
 
 
 def _of_stages(answer: Any) -> float:
     return sum(report["cpu_seconds"] for report in answer["stages"])
+
+
+def _largest_task(answer: Any) -> int:
+    return max(report["peak_bytes"] for report in answer["stages"])
 
 
 @contender("job", "graphquilt")
