@@ -10,15 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 OWN = "graphquilt"
+START_UP_IS_LITTLE = 10  # million rows
 TITLES = {
     "product": ("Products", "The graph's matrix (both directions) times 128 columns, float32."),
     "fastrp": ("FastRP", "4 powers, d = 128, from a graph in memory to finished rows."),
@@ -27,10 +29,13 @@ TITLES = {
     "ppr lists": ("Lists of personalised PageRank", "100 items for a user, restart .15; times are of one user."),
     "partition": ("Partitions", "64 parts of equal volume."),
     "clusters": ("Clusters", "By bipartite modularity."),
-    "job": ("Whole jobs", "From a Parquet file of pairs to a table of vectors, d = 128. Spark's session is left out."),
+    "job": (
+        "Whole jobs",
+        "From a Parquet file of pairs to a table of vectors, d = 128. Spark's rows are its stages alone.",
+    ),
     "scaling": (
         "Scaling",
-        "Whole jobs by rows of pairs, each once, with tasks of up to 8 GiB; the exponent is of CPU seconds in rows.",
+        "Whole jobs by rows of pairs, each once, with tasks of up to 8 GiB; exponents are of CPU seconds in rows.",
     ),
 }
 HEAD = """# Speed
@@ -88,6 +93,7 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
         bars = axis.barh(names, ratios, color=colors, left=0)
         axis.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], padding=3)
         axis.set(xscale="log", title=graph, xlim=(min(0.4, *ratios), 3 * max(ratios)))
+        label_plainly(axis.xaxis)
         axis.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("CPU seconds, times ours", fontsize=9)
     save(figure, file)
@@ -103,17 +109,33 @@ def scaled(results: Mapping[str, Any]) -> tuple[list[float], list[float]]:
 def draw_scaling(results: Mapping[str, Any], file: Path) -> None:
     """Draw CPU seconds and memory of whole jobs by rows."""
     rows, cpu = scaled(results)
-    exponent = np.polyfit(np.log(rows), np.log(cpu), 1)[0]
+    overall, later = (exponent(rows, cpu, least) for least in (0, START_UP_IS_LITTLE))
+    exponents = f"exponent {overall:.2f}, from {START_UP_IS_LITTLE} M on {later:.2f}"
     memory = [max(own["peak_mib"]) / 1024 for contenders in results.values() if "peak_mib" in (own := contenders[OWN])]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
     for axis, title, values in (
-        (axes[0], f"CPU seconds, exponent {exponent:.3f}", cpu),
+        (axes[0], f"CPU seconds, {exponents}", cpu),
         (axes[1], "GiB of the largest process", memory),
     ):
         axis.plot(rows, values, marker="o")
         axis.set(xscale="log", yscale="log", xlabel="million rows", title=title)
+        label_plainly(axis.xaxis)
+        label_plainly(axis.yaxis)
         axis.grid(alpha=0.3)
     save(figure, file)
+
+
+def exponent(rows: Sequence[float], cpu: Sequence[float], least: float) -> float:
+    """Return the power of the rows that CPU seconds grow with, of at least so many rows."""
+    some = [(size, seconds) for size, seconds in zip(rows, cpu, strict=True) if size >= least]
+    return float(np.polyfit(*np.log(some).T, 1)[0])
+
+
+def label_plainly(axis: Any) -> None:
+    """Label a logarithmic axis with 1, 2, 5, 10 and so on."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Any, file: Path) -> None:
