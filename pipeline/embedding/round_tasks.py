@@ -102,11 +102,12 @@ def rounds_of_block(
     carried = method.initial_carry(block, np.arange(first, stop), settings)
     x = _start(method, block, settings)
     buffers, row_scales = Buffers(), method.row_scales(strength, settings)
-    known: NDArray[np.float64] | None = None
+    norms_of_x: NDArray[np.float64] | None = None
     for number in range(method.rounds(settings)):
         of_round = norms(number) if norms else _norms_of_rows(method, number, settings)
-        if known is not None:
-            of_round = functools.partial(_known_norms, known if method.needs_noise_scales(number, settings) else None)
+        if norms_of_x is not None:
+            needs_norms = method.needs_noise_scales(number, settings)
+            of_round = functools.partial(_norms_at_hand, norms_of_x if needs_norms else None)
         power_sum = method.power_sum(carried, number, settings)
         multiplier = Multiplier(block, of_round, row_scales, buffers, settings.reads_halves, power_sum)
         rows = method.multiply(multiplier, x, number, settings, sink)
@@ -120,7 +121,7 @@ def rounds_of_block(
         yield number, rows, settings
         if rows.values is not x and not isinstance(x, SignRows):
             buffers.give(x)
-        x, known = rows.values, rows.norms
+        x, norms_of_x = rows.values, rows.norms
 
 
 def _start(method: Method, block: Block, settings: Settings) -> Operand:
@@ -241,7 +242,7 @@ def _norms_of_rows(method: Method, number: int, settings: Settings) -> Norms:
     return row_norms if method.needs_noise_scales(number, settings) else lambda _: None
 
 
-def _known_norms(norms: NDArray[np.float64] | None, _: NDArray[np.float32]) -> NDArray[np.float64] | None:
+def _norms_at_hand(norms: NDArray[np.float64] | None, _: NDArray[np.float32]) -> NDArray[np.float64] | None:
     return norms
 
 

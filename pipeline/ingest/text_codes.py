@@ -41,8 +41,7 @@ class TextCodes:
         hashes, codes = _hashes(offsets, data), np.empty(len(texts), np.int32)
         find_texts(hashes, self._table, codes)
         check_texts(offsets, data, self._offsets, self._data, codes)
-        known = self._table, self._offsets, self._data, self._texts
-        self._texts = add_texts(hashes, offsets, data, *known, codes)
+        self._texts = add_texts(hashes, offsets, data, self._table, self._offsets, self._data, self._texts, codes)
         return codes
 
     @property

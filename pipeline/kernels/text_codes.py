@@ -31,21 +31,21 @@ def find_texts(hashes: In[np.uint64], table: In[np.uint64], codes: Out[np.int32]
 def check_texts(
     offsets: In[np.int64],
     data: In[np.uint8],
-    known_offsets: In[np.int64],
-    known_data: In[np.uint8],
+    text_offsets: In[np.int64],
+    text_data: In[np.uint8],
     codes: Out[np.int32],
 ) -> None:
     """Write -1 for each number whose text is another."""
     for i in range(codes.size):
         if codes[i] >= 0:
             at, stop = offsets[i], offsets[i + 1]
-            known_at, known_stop = known_offsets[codes[i]], known_offsets[codes[i] + 1]
-            if known_stop - known_at != stop - at:
+            text_at, text_stop = text_offsets[codes[i]], text_offsets[codes[i] + 1]
+            if text_stop - text_at != stop - at:
                 codes[i] = -1
                 continue
-            while at < stop and known_data[known_at] == data[at]:
+            while at < stop and text_data[text_at] == data[at]:
                 at += 1
-                known_at += 1
+                text_at += 1
             if at < stop:
                 codes[i] = -1
 
@@ -56,12 +56,12 @@ def add_texts(
     offsets: In[np.int64],
     data: In[np.uint8],
     table: Out[np.uint64],
-    known_offsets: Out[np.int64],
-    known_data: Out[np.uint8],
-    known: int,
+    text_offsets: Out[np.int64],
+    text_data: Out[np.uint8],
+    texts: int,
     codes: Out[np.int32],
 ) -> int:
-    """Number the texts whose number is -1; new ones are put behind those known. Return how many are known then."""
+    """Number the texts whose number is -1; new ones are put behind the ``texts`` there are. Return their new count."""
     mask = np.uint64(table.size - 1)
     for i in range(codes.size):
         if codes[i] >= 0:
@@ -70,25 +70,25 @@ def add_texts(
         place = hashes[i] & mask
         while codes[i] < 0:
             entry = table[place]
-            start = known_offsets[known]
+            start = text_offsets[texts]
             if entry == 0:
                 for byte in range(size):
-                    known_data[start + byte] = data[first + byte]
-                known_offsets[known + 1] = start + size
-                codes[i] = known
-                known += 1
-                table[place] = (hashes[i] & _HIGH) | np.uint64(known)
+                    text_data[start + byte] = data[first + byte]
+                text_offsets[texts + 1] = start + size
+                codes[i] = texts
+                texts += 1
+                table[place] = (hashes[i] & _HIGH) | np.uint64(texts)
             elif (entry & _HIGH) == (hashes[i] & _HIGH):
                 code = np.int64(entry & _LOW) - 1
-                start = known_offsets[code]
-                is_same = known_offsets[code + 1] - start == size
+                start = text_offsets[code]
+                is_same = text_offsets[code + 1] - start == size
                 if is_same:
                     for byte in range(size):
-                        is_same &= known_data[start + byte] == data[first + byte]
+                        is_same &= text_data[start + byte] == data[first + byte]
                 if is_same:
                     codes[i] = code
             place = (place + _1) & mask
-    return known
+    return texts
 
 
 @kernel

@@ -121,14 +121,14 @@ def test_blocks_of_two_sides_are_within_the_threshold_too(restart: float) -> Non
     nx.set_edge_attributes(graph, {edge: {"weight": 1.0 + sum(edge) % 3} for edge in graph.edges})
     walks, keys = walks_of(graph)
     walks = replace(walks, graph=replace(walks.graph, left=int(np.searchsorted(walks.node_ix, 200))))
-    asked = settings_for(graph, walks, 32, restart=restart, push_threshold=1e-6)
-    assert reads_blocks(asked, walks.graph.indices.size, is_bipartite=True)
+    settings = settings_for(graph, walks, 32, restart=restart, push_threshold=1e-6)
+    assert reads_blocks(settings, walks.graph.indices.size, is_bipartite=True)
     degree = np.zeros(len(graph))
     degree[walks.node_ix] = walks.graph.degree
-    bar = threshold_for(asked) * degree
+    bar = threshold_for(settings) * degree
     error = bar + np.outer(4 * ROUNDING / restart / np.maximum(degree, 1.0), degree)
     want = bounded_rows(exact_scores(graph, restart), bar, list(map(int, keys)), 0, 2, 32, below=error, above=error)
-    rows = hashed_rows(walks, 0, walks.node_ix.size, asked)
+    rows = hashed_rows(walks, 0, walks.node_ix.size, settings)
     off = np.abs(rows - want.rows[walks.node_ix])
     assert (off <= want.slack[walks.node_ix] + 2.0**-23 * np.abs(rows)).all()
     assert np.median(want.slack) < 0.2 * np.median(np.abs(rows))  # the bounds say something

@@ -51,8 +51,8 @@ def test_a_local_run_loads_no_package_that_it_does_not_use(tmp_path: Path) -> No
         "import pandas, pyarrow, scipy.linalg\n"  # both are there, for whoever asks
         "print(pyarrow.table({'a': [1]}).to_pandas()['a'].sum())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["[]", "1"]
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["[]", "1"]
 
 
 @pytest.mark.parametrize("first", range(8))

@@ -26,10 +26,10 @@ print(json.dumps({"threads": threads, "modules": sorted(sys.modules)}))
 
 def test_no_thread_runs_that_a_fork_would_lose() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
+    answer = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True, timeout=300
     )
-    daemon = json.loads(done.stdout)
+    daemon = json.loads(answer.stdout)
     assert {"numba", "pipeline.ingest.clean_rows", "pipeline.kernels.key_groups"} <= set(daemon["modules"])
     assert "polars" not in daemon["modules"]
     # jemalloc starts its own again after a fork; what is left is the main thread.
