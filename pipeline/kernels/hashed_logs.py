@@ -88,8 +88,7 @@ def _add_logs_of_columns(
     for node in range(z.shape[0]):
         for column in range(columns):
             cell = mix(word[node] + np.uint64(column))
-            # The upper half of the word scaled to the columns; its lowest bit is the sign.
-            places[column] = np.int64(((cell >> _HALF) * np.uint64(dim)) >> _HALF)
+            places[column] = _place_of(cell, dim)
             signs[column] = scale if cell & _ONE else -scale
         bars[:sources] = max(threshold, 1.0 / (nodes * degree[node]))
         line = z[node]
@@ -117,7 +116,7 @@ def _add_logs(
     rows: OutMatrix[np.float32],
 ) -> None:
     indptr, scored, scores, _ = sparse
-    dim = np.uint64(rows.shape[1])
+    dim = rows.shape[1]
     scale = 1.0 / np.sqrt(np.float64(columns))
     for source in range(rows.shape[0]):
         sums[:] = 0.0
@@ -129,8 +128,12 @@ def _add_logs(
             value = scale * log_of_normal(above)
             for column in range(columns):
                 cell = mix(word[node] + np.uint64(column))
-                # The upper half of the word scaled to the columns; its lowest bit is the sign.
-                place = np.int64(((cell >> _HALF) * dim) >> _HALF)
-                sums[place] += value if cell & _ONE else -value
-        for col in range(rows.shape[1]):
+                sums[_place_of(cell, dim)] += value if cell & _ONE else -value
+        for col in range(dim):
             rows[source, col] = np.float32(sums[col])
+
+
+@kernel
+def _place_of(cell: np.uint64, dim: int) -> np.int64:
+    """Return the upper half of the word, scaled to the columns; its lowest bit is the sign."""
+    return np.int64(((cell >> _HALF) * np.uint64(dim)) >> _HALF)
