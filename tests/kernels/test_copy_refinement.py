@@ -99,6 +99,25 @@ def test_a_pass_moves_nodes_as_the_definition_says(parts: int, used: int, degree
     assert got.tolist() == moved_by_definition(graph, volume.tolist(), order.tolist(), labels.tolist(), bound)
 
 
+@settings(max_examples=60)
+@given(st.integers(12, 14), st.integers(12, 14), st.integers(1, 4), st.integers(0, 2**31 - 1))
+def test_a_count_that_is_just_a_whole_row_is_one_fewer_without_the_node_itself(
+    first: int, second: int, hubs: int, seed: int
+) -> None:
+    """Leaves of two parts around the same few hubs: whether a part has 12 or 13 others of a hub decides each move."""
+    parts, rng = 120, np.random.default_rng(seed)  # so many that a hub of 15 to 29 leaves has slots, and few neighbours
+    leaves = first + second
+    graph = nx.complete_bipartite_graph(leaves, hubs)
+    graph.remove_edges_from([pair for pair in list(graph.edges) if rng.random() < 0.02])
+    nx.set_edge_attributes(graph, 1.0, "weight")
+    volume = np.array([1] * leaves + [int(rng.integers(0, 2)) for _ in range(hubs)])
+    labels = np.array([0] * first + [1] * second + [parts - 1] * hubs, np.int32)
+    order = rng.permutation(leaves + hubs)
+    indptr, neighbor, _ = csr_arrays(graph)
+    got = refine_copies(WeightedGraph(indptr, neighbor, NO_WEIGHTS, volume), order, labels, parts, leaves)
+    assert got.tolist() == moved_by_definition(graph, volume.tolist(), order.tolist(), labels.tolist(), leaves)
+
+
 def refine(pairs: list[tuple[int, int]], volume: list[int], labels: list[int], bound: int) -> list[int]:
     graph = nx.Graph()
     graph.add_nodes_from(range(len(volume)))
