@@ -28,7 +28,7 @@ from pipeline.embedding.rows import SUBSPACE, Rows
 from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.embedding.sinks import MemorySink
 from pipeline.kernels.graph_filter import LINEAR, FilterRule, GraphFilter, plateau_coefficients
-from pipeline.kernels.ppr_chebyshev import BLOCK
+from pipeline.kernels.ppr_chebyshev_bounds import BLOCK
 from pipeline.kernels.ppr_top_k import Candidates
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.locations import Location

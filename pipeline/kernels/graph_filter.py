@@ -22,7 +22,7 @@ from pipeline.kernels.array_types import read_only
 from pipeline.kernels.buffers import aligned_empty
 from pipeline.kernels.csr import Csr, entries_of_rows
 from pipeline.kernels.elementary import power_or_zero
-from pipeline.kernels.ppr_chebyshev import BLOCK, ROUNDING, UNIT
+from pipeline.kernels.ppr_chebyshev_bounds import BLOCK, ROUNDING, UNIT
 from pipeline.kernels.ppr_passes import NodeScales, SeedTerms, SideRows, chebyshev_pass, recover_side
 from pipeline.kernels.ppr_top_k import Candidates, TopK, check_candidates, top_k_of_columns
 from pipeline.kernels.residual_tiles import Coefficients, Iterate, Summands

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import ConfigError
-from pipeline.kernels.ppr_chebyshev import BLOCK
+from pipeline.kernels.ppr_chebyshev_bounds import BLOCK
 from pipeline.planning.list_costs import list_seconds, pass_seconds
 from pipeline.planning.sizes import GraphCounts
 

@@ -10,7 +10,7 @@ import math
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.hashed import error_share, pushed_entries, reads_blocks
 from pipeline.embedding.settings import Settings
-from pipeline.kernels.ppr_chebyshev import BLOCK, chebyshev_passes
+from pipeline.kernels.ppr_chebyshev_bounds import BLOCK, chebyshev_passes
 from pipeline.planning.list_costs import pass_seconds
 from pipeline.planning.pricing import Price
 

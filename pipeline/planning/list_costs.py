@@ -11,7 +11,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.config.ppr import PprConfig
 from pipeline.embedding.ppr.lists import composed_threshold, pushed_entries
 from pipeline.errors import ConfigError
-from pipeline.kernels.ppr_chebyshev import BLOCK, chebyshev_passes, smallest_tolerance
+from pipeline.kernels.ppr_chebyshev_bounds import BLOCK, chebyshev_passes, smallest_tolerance
 from pipeline.kernels.transition import check_restart, check_tolerance
 
 #: Seconds of one core of the machine that the tests run on; their ratios decide, and change less between machines.

@@ -25,7 +25,8 @@ from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.errors import ConfigError, InputError, MissingTableError, StorageError
 from pipeline.kernels.ppr_batch import batch_top_k, nodes_after
 from pipeline.kernels.ppr_batch_passes import BatchRule
-from pipeline.kernels.ppr_chebyshev import chebyshev_top_k, smallest_tolerance
+from pipeline.kernels.ppr_chebyshev import chebyshev_top_k
+from pipeline.kernels.ppr_chebyshev_bounds import smallest_tolerance
 from pipeline.kernels.ppr_top_k import Candidates, TopK
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.kernels.transition import RestartSets, Transition, transition

@@ -20,7 +20,7 @@ from pipeline.embedding.filtered_lists import (
 from pipeline.embedding.ppr.list_request import ListFigures
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
-from pipeline.kernels.ppr_chebyshev import BLOCK
+from pipeline.kernels.ppr_chebyshev_bounds import BLOCK
 from pipeline.planning.filter_costs import plan_filter
 from pipeline.planning.list_costs import shards_of_lists, solved_length
 from pipeline.planning.sizes import GraphCounts

@@ -15,7 +15,7 @@ from pipeline.config.lists import ListsConfig
 from pipeline.embedding.filtered_lists import leading_eigenvectors, settings_of_basis
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.kernels.graph_filter import FilterRule, GraphFilter, plateau_coefficients
-from pipeline.kernels.ppr_chebyshev import BLOCK
+from pipeline.kernels.ppr_chebyshev_bounds import BLOCK
 from pipeline.kernels.ppr_top_k import Candidates
 from pipeline.kernels.ranking import NO_ROW, Exclusions
 from pipeline.tuning.list_search import (

@@ -19,7 +19,8 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.errors import ConfigError
 from pipeline.kernels.array_types import read_only
-from pipeline.kernels.ppr_chebyshev import chebyshev_scores, smallest_tolerance
+from pipeline.kernels.ppr_chebyshev import chebyshev_scores
+from pipeline.kernels.ppr_chebyshev_bounds import smallest_tolerance
 from pipeline.kernels.ppr_top_k import CandidateNodes, degree_factor, top_k_of_columns
 from pipeline.kernels.ranking import NO_ROW, Exclusions
 from pipeline.kernels.transition import single_seeds

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels.graph_filter import LINEAR, FilterRule, GraphFilter, plateau_coefficients
-from pipeline.kernels.ppr_chebyshev import BLOCK
+from pipeline.kernels.ppr_chebyshev_bounds import BLOCK
 from pipeline.kernels.ppr_top_k import Candidates
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.kernels.transition import Transition

@@ -4,12 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.kernels.ppr_chebyshev import (
+from pipeline.kernels.ppr_chebyshev import chebyshev_columns, chebyshev_scores, chebyshev_top_k
+from pipeline.kernels.ppr_chebyshev_bounds import (
     BLOCK,
-    chebyshev_columns,
     chebyshev_passes,
-    chebyshev_scores,
-    chebyshev_top_k,
     smallest_tolerance,
     smallest_tolerance_of_halves,
 )

@@ -21,7 +21,8 @@ from pipeline.embedding.sinks import Sink
 from pipeline.kernels.elementary import power_or_zero
 from pipeline.kernels.hashed_logs import hashed_logs, hashed_logs_of_columns
 from pipeline.kernels.hashing import hash_nodes
-from pipeline.kernels.ppr_chebyshev import chebyshev_columns, chebyshev_passes
+from pipeline.kernels.ppr_chebyshev import chebyshev_columns
+from pipeline.kernels.ppr_chebyshev_bounds import chebyshev_passes
 from pipeline.kernels.ppr_push import push_scores
 from pipeline.kernels.ppr_top_k import SparseScores
 from pipeline.kernels.transition import single_seeds
