@@ -10,7 +10,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.kernels.buckets import hash_texts
-from pipeline.kernels.text_codes import add_texts, check_texts, find_texts, place_texts
+from pipeline.kernels.text_codes import (
+    add_texts,
+    check_texts,
+    find_texts,
+    place_texts,
+    shared_bytes,
+    words_of_texts,
+)
+
+#: What the order of a text takes, and its place there.
+_ORDER_BYTES = 20
 
 _T = TypeVar("_T", np.int64, np.uint8)
 
@@ -29,8 +39,8 @@ class TextCodes:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that they take."""
-        return self._table.nbytes + self._offsets.nbytes + self._data.nbytes
+        """Bytes that they take once they are put in order."""
+        return self._table.nbytes + 2 * (self._offsets.nbytes + self._data.nbytes) + _ORDER_BYTES * self._texts
 
     def of(self, texts: pa.StringArray) -> NDArray[np.int32]:
         """Return the numbers of texts, without nulls."""
@@ -54,10 +64,25 @@ class TextCodes:
 
     def in_order(self) -> tuple[pa.LargeStringArray, NDArray[np.int32]]:
         """Return the texts in the order of their bytes, and the place of each text there, by number."""
-        order = pc.array_sort_indices(self.texts)
+        order = self.order()
         place = np.empty(self._texts, np.int32)
-        place[order.to_numpy()] = np.arange(self._texts, dtype=np.int32)
-        return self.texts.take(order).cast(pa.large_string()), place
+        place[order] = np.arange(self._texts, dtype=np.int32)
+        return self.texts.take(pa.array(order)).cast(pa.large_string()), place
+
+    def order(self) -> NDArray[np.int64]:
+        """Return the numbers of the texts in the order of their bytes."""
+        offsets = self._offsets[: self._texts + 1]
+        shared, words = shared_bytes(offsets, self._data), np.empty(self._texts, np.uint64)
+        words_of_texts(offsets, self._data, shared, words)
+        order = np.argsort(words)
+        ordered = words[order]
+        is_tied = np.zeros(self._texts, np.bool_)
+        is_tied[1:] = ordered[1:] == ordered[:-1]
+        is_tied[:-1] |= is_tied[1:]
+        if is_tied.any():  # the order of these among all others is known
+            tied = order[is_tied]
+            order[is_tied] = tied[pc.array_sort_indices(self.texts.take(pa.array(tied))).to_numpy()]
+        return order
 
     def _make_room(self, texts: int, size: int) -> None:
         if self._texts + texts >= self._offsets.size:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, Out, inner_kernel, kernel
 from pipeline.kernels.hashing import mix
 
 _32 = np.uint64(32)
@@ -77,6 +77,21 @@ def _hash_integers(hashes: Out[np.uint64], values: In[np.int64]) -> None:
         hashes[i] = mix(hashes[i] ^ np.uint64(values[i]))
 
 
+@inner_kernel
+def word_of(data: In[np.uint8], at: int, stop: int) -> np.uint64:
+    """Return the bytes from ``at`` up to ``stop``, the first eight of them, as one little-endian word."""
+    if at + 8 <= data.size:
+        # The compiler makes one load of these, of places that can't be below 0.
+        first, word = np.uint64(at), np.uint64(0)
+        for byte in (7, 6, 5, 4, 3, 2, 1, 0):
+            word = (word << _8) | np.uint64(data[first + np.uint64(byte)])
+        return word if stop - at >= 8 else word & ((np.uint64(1) << np.uint64(8 * (stop - at))) - np.uint64(1))
+    word = np.uint64(0)
+    for byte in range(at, stop):
+        word |= np.uint64(data[byte]) << np.uint64(8 * (byte - at))
+    return word
+
+
 @kernel
 def _hash_texts(hashes: Out[np.uint64], offsets: In[np.int64], data: In[np.uint8]) -> None:
     for i in range(len(hashes)):
@@ -84,12 +99,7 @@ def _hash_texts(hashes: Out[np.uint64], offsets: In[np.int64], data: In[np.uint8
         # The length comes first: zeros that fill up the last word are no bytes of the text.
         hashed = mix(hashes[i] ^ np.uint64(stop - at))
         while at < stop:
-            word = np.uint64(0)
-            shift = np.uint64(0)
-            for byte in range(at, min(at + 8, stop)):
-                word |= np.uint64(data[byte]) << shift
-                shift += _8
-            hashed = mix(hashed ^ word)
+            hashed = mix(hashed ^ word_of(data, at, stop))
             at += 8
         hashes[i] = hashed
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, Out, inner_kernel, kernel
+from pipeline.kernels.buckets import word_of
+from pipeline.kernels.prefetch import prefetch_element
 
 #: A place of the table has the upper half of a hash and the number of its text + 1; 0: nothing.
 _HIGH, _LOW = np.uint64(0xFFFFFFFF00000000), np.uint64(0xFFFFFFFF)
-_1, _8 = np.uint64(1), np.uint64(8)
+_1, _8, _LAST_BYTE = np.uint64(1), np.uint64(8), np.uint64(0xFF)
+#: Rows between asking for a place in memory and reading it.
+_AHEAD = 16
 
 
 @kernel
@@ -19,6 +23,7 @@ def find_texts(hashes: In[np.uint64], table: In[np.uint64], codes: Out[np.int32]
     """
     mask = np.uint64(table.size - 1)
     for i in range(codes.size):
+        prefetch_element(table, np.int64(hashes[min(i + _AHEAD, codes.size - 1)] & mask))
         place = hashes[i] & mask
         entry = table[place]
         while entry != 0 and (entry & _HIGH) != (hashes[i] & _HIGH):
@@ -37,17 +42,24 @@ def check_texts(
 ) -> None:
     """Write -1 for each number whose text is another."""
     for i in range(codes.size):
-        if codes[i] >= 0:
-            at, stop = offsets[i], offsets[i + 1]
-            text_at, text_stop = text_offsets[codes[i]], text_offsets[codes[i] + 1]
-            if text_stop - text_at != stop - at:
-                codes[i] = -1
-                continue
-            while at < stop and text_data[text_at] == data[at]:
-                at += 1
-                text_at += 1
-            if at < stop:
-                codes[i] = -1
+        prefetch_element(text_offsets, max(codes[min(i + 2 * _AHEAD, codes.size - 1)], 0))
+        prefetch_element(text_data, text_offsets[max(codes[min(i + _AHEAD, codes.size - 1)], 0)])
+        if codes[i] >= 0 and not _are_equal(
+            data, offsets[i], offsets[i + 1], text_data, text_offsets[codes[i]], text_offsets[codes[i] + 1]
+        ):
+            codes[i] = -1
+
+
+@inner_kernel
+def _are_equal(data: In[np.uint8], at: int, stop: int, text_data: In[np.uint8], text_at: int, text_stop: int) -> bool:
+    if text_stop - text_at != stop - at:
+        return False
+    while at < stop:
+        if word_of(data, at, stop) != word_of(text_data, text_at, text_stop):
+            return False
+        at += 8
+        text_at += 8
+    return True
 
 
 @kernel
@@ -80,12 +92,7 @@ def add_texts(
                 table[place] = (hashes[i] & _HIGH) | np.uint64(texts)
             elif (entry & _HIGH) == (hashes[i] & _HIGH):
                 code = np.int64(entry & _LOW) - 1
-                start = text_offsets[code]
-                is_same = text_offsets[code + 1] - start == size
-                if is_same:
-                    for byte in range(size):
-                        is_same &= text_data[start + byte] == data[first + byte]
-                if is_same:
+                if _are_equal(data, first, first + size, text_data, text_offsets[code], text_offsets[code + 1]):
                     codes[i] = code
             place = (place + _1) & mask
     return texts
@@ -100,3 +107,30 @@ def place_texts(hashes: In[np.uint64], table: Out[np.uint64]) -> None:
         while table[place] != 0:
             place = (place + _1) & mask
         table[place] = (hashes[i] & _HIGH) | np.uint64(i + 1)
+
+
+@kernel
+def shared_bytes(offsets: In[np.int64], data: In[np.uint8]) -> int:
+    """Return how many bytes all texts begin with alike; 0 of no texts."""
+    if offsets.size < 2:
+        return 0
+    first = offsets[0]
+    shared = offsets[1] - first
+    for i in range(1, offsets.size - 1):
+        at, stop = offsets[i], min(offsets[i] + shared, offsets[i + 1])
+        while at < stop and data[at] == data[first + at - offsets[i]]:
+            at += 1
+        shared = at - offsets[i]
+    return shared
+
+
+@kernel
+def words_of_texts(offsets: In[np.int64], data: In[np.uint8], skipped: int, words: Out[np.uint64]) -> None:
+    """Write the eight bytes of each text behind some, such that words are in the order of bytes; missing ones are 0."""
+    for i in range(words.size):
+        at = min(offsets[i] + skipped, offsets[i + 1])
+        little, big = word_of(data, at, offsets[i + 1]), np.uint64(0)
+        for _ in range(8):
+            big = (big << _8) | (little & _LAST_BYTE)
+            little >>= _8
+        words[i] = big

@@ -84,9 +84,8 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     graph = _Relations(engine, config, workspace, ingest)
     attributes = AttributeNodes(engine, config, workspace, id_type)
     tasks = TaskFolder(engine, workspace.work(NAME))
-    whole = None if workspace.files("attribute_nodes") else graph.in_one_task(config.partition.worker_bytes)
-    if whole is not None:
-        of_pairs = tasks.run(number_pairs, "pairs", whole)
+    of_pairs = None if workspace.files("attribute_nodes") else graph.in_one_task(tasks, config.partition.worker_bytes)
+    if of_pairs is not None:
         files = of_pairs.paths("nodes")
     else:
         nodes = graph.sum_ends(attributes)
@@ -96,7 +95,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     numbered = tasks.run_each(number_nodes, "number", _numbering_payloads(files, types, holdout=[]))
     matches = attributes.match_ids(_node_files(numbered), _linked_nodes(numbered), ingest)
 
-    main, *others = [of_pairs.paths("edges")] if whole else graph.look_up_ends(_node_files(numbered)).values()
+    main, *others = [of_pairs.paths("edges")] if of_pairs else graph.look_up_ends(_node_files(numbered)).values()
     split: list[TaskRecord[None]] = []
     if config.evaluate.source == "holdout":
         rule = _holdout_rule(config, numbered)
@@ -145,16 +144,21 @@ class _Relations(Generic[Frame]):
             for by_relation in (dict(zip(self._sides.ends, of_table, strict=True)) for of_table in tables)
         )
 
-    def in_one_task(self, most_bytes: int) -> PairNumbersPayload | None:
-        """Return the input of the task that numbers the pairs; None where it can't, or many could run beside it."""
+    def in_one_task(self, tasks: TaskFolder, most_bytes: int) -> TaskRecord[bool] | None:
+        """Number the pairs in one task; None where it can't hold them, or many could run beside it."""
         is_wide = self._engine.slots > MOST_SLOTS
-        if is_wide or self._may_overflow or len(self._sides.ends) > 1 or self._id_type != pa.int64():
+        if is_wide or self._may_overflow or len(self._sides.ends) > 1:
             return None
         (ends,) = self._sides.ends.values()
         (edges,), (decayed,) = (self._workspace.files_by_relation(table) for table in ("edges", "decayed"))
         columns = ("dst_id", "src_id") if ends.is_turned else ("src_id", "dst_id")
         places = dict(zip(columns, map(self._sides.types.index, (ends.src_type, ends.dst_type)), strict=True))
-        return PairNumbersPayload.of_files(edges, decayed, places, most_bytes)
+        has_int64_ids = self._id_type == pa.int64()
+        payload = PairNumbersPayload.of_files(edges, decayed, places, most_bytes, has_int64_ids=has_int64_ids)
+        if payload is None:
+            return None
+        record = tasks.run(number_pairs, "pairs", payload)
+        return record if record.result else None
 
     def sum_ends(self, attributes: AttributeNodes[Frame]) -> Frame:
         """Return one row a node: (place of its type, node_id, degree, weight).

@@ -115,10 +115,16 @@ def load_array(location: Location, *, is_mapped: bool = False) -> NDArray[Any]:
     return np.asarray(np.load(files.local_file(location), mmap_mode="r" if is_mapped else None))
 
 
-def read_batches(locations: Sequence[Location], columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield columns of a table of Parquet files, at most so many rows at a time."""
+def read_batches(
+    locations: Sequence[Location], columns: Sequence[str], rows: int, *, as_numbers: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """Yield columns of a table of Parquet files, at most so many rows at a time.
+
+    Texts of the columns ``as_numbers`` come as numbers of distinct ones.
+    """
     for file in map(files.local_file, locations):
-        with pq.ParquetFile(file, pre_buffer=False) as source:  # else all of the file stays in memory until its end
+        # Else all of the file stays in memory until its end.
+        with pq.ParquetFile(file, pre_buffer=False, read_dictionary=list(as_numbers)) as source:
             yield from source.iter_batches(rows, columns=list(columns))
 
 

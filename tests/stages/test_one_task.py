@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.engines.local import LocalEngine
+from pipeline.ingest.held_pairs import MOST_SLOTS
 from tests.stages.chains import EPOCH, Chain, config_for, write_rows
 
 _TABLES = ("edges", "decayed", "node_index", "indexed_edges", "holdout")
@@ -19,12 +20,12 @@ _TABLES = ("edges", "decayed", "node_index", "indexed_edges", "holdout")
 _UNORDERED = ("edges", "decayed", "indexed_edges", "holdout")
 
 
-class _TwoSlots(LocalEngine):
-    """An engine on which other tasks could run beside one; they don't."""
+class _ManySlots(LocalEngine):
+    """An engine on which many other tasks could run beside one; they don't."""
 
     @property
     def slots(self) -> int:
-        return 2
+        return MOST_SLOTS + 1
 
 
 def _tables(chain: Chain, config: Any, **changes: Any) -> dict[str, list[dict[str, Any]]]:
@@ -69,21 +70,23 @@ def test_as_the_verbs_give_them(*, plain: bool, columns: tuple[str, ...], text: 
         about |= {"timestamp_unit": "s", "half_life_days": 5.0}
     config = config_for(path, plain=plain, input=about, evaluate={"source": "holdout"})
     whole = _tables(Chain(tmp_path / "whole"), config)
-    assert whole == _tables(Chain(tmp_path / "verbs", engine=_TwoSlots(workers=1)), config)
+    assert whole == _tables(Chain(tmp_path / "verbs", engine=_ManySlots(workers=1)), config)
     assert bool(whole["decayed"]) == ("timestamp" in columns)
 
 
-@pytest.mark.parametrize("late_text", [False, True])
-def test_more_than_a_task_holds_and_ids_that_turn_out_to_be_text(*, late_text: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("late_text", "worker_bytes"), [(False, 2**20), (True, 2**33), (True, 2**20)])
+def test_more_than_a_task_holds_and_ids_that_turn_out_to_be_text(
+    *, late_text: bool, worker_bytes: int, tmp_path: Path
+) -> None:
     ids = np.arange(40_000)
     rows = {"source": list(map(str, ids % 5_000)), "target": list(map(str, ids * 7 % 3_000))}
     if late_text:
         rows["source"][-1] = "007"
     path = write_rows(tmp_path / "in.csv", rows)
-    # 1 MiB holds 32,768 rows of two ids.
-    config = config_for(path, partition={"worker_bytes": 2**20 if not late_text else 2**33})
+    # 1 MiB holds 32,768 rows of two ids, and all pairs but not the 8,000 texts.
+    config = config_for(path, partition={"worker_bytes": worker_bytes})
     whole = _tables(Chain(tmp_path / "whole"), config)
-    assert whole == _tables(Chain(tmp_path / "verbs", engine=_TwoSlots(workers=1)), config)
+    assert whole == _tables(Chain(tmp_path / "verbs", engine=_ManySlots(workers=1)), config)
     assert sum(row["events"] for row in whole["edges"]) == 40_000
 
 
@@ -92,5 +95,5 @@ def test_ids_far_apart(far: int, tmp_path: Path) -> None:
     rows = {"source": [5, 5, far, -far, 7], "target": [1, -far, 1, far, 1]}
     config = config_for(write_rows(tmp_path / "in.parquet", rows))
     whole = _tables(Chain(tmp_path / "whole"), config)
-    assert whole == _tables(Chain(tmp_path / "verbs", engine=_TwoSlots(workers=1)), config)
+    assert whole == _tables(Chain(tmp_path / "verbs", engine=_ManySlots(workers=1)), config)
     assert [row["node_id"] for row in whole["node_index"]] == [-far, 1, far, -far, 5, 7, far]
