@@ -55,15 +55,15 @@ def trace(pointers: Pointers) -> Ancestry:
             continue
         dates[release] = date
         if release not in ancestors:
-            earlier = (one for one in ancestry.line_of(current) if dates[one] < date and one not in withdrawn)
+            earlier = (name for name in ancestry.line_of(current) if dates[name] < date and name not in withdrawn)
             ancestors[release] = next(earlier, None)
         if mark := withdrawn.pop(release, None):
-            for one in [one for one in ancestry.line_of(release) if withdrawn.get(one) is mark]:
-                del withdrawn[one]
+            for name in [name for name in ancestry.line_of(release) if withdrawn.get(name) is mark]:
+                del withdrawn[name]
         if swap.why == "rollback":
-            for one in takewhile(lambda one: dates[one] >= date, ancestry.line_of(current)):  # noqa: B023
-                if one != release:
-                    withdrawn.setdefault(one, swap)
+            for name in takewhile(lambda name: dates[name] >= date, ancestry.line_of(current)):  # noqa: B023
+                if name != release:
+                    withdrawn.setdefault(name, swap)
         current = release
     return ancestry
 

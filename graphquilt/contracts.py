@@ -64,13 +64,13 @@ class TableColumns:
             # No set: equal types of lists hash differently where their fields are called "item" and "element".
             types = [_type_for(column, id_type) for id_type in (pa.int64(), pa.string())]
             if dtype not in types:
-                names = sorted({str(other) for other in types})
+                names = sorted({str(dtype_choice) for dtype_choice in types})
                 raise ContractViolationError(
                     f"{self.name}.{column.name} at {where} is {dtype}, expected {' or '.join(names)}."
                 )
 
 
-def _required(name: str, dtype: pa.DataType) -> pa.Field:
+def _field(name: str, dtype: pa.DataType) -> pa.Field:
     return pa.field(name, dtype, nullable=False)
 
 
@@ -83,7 +83,7 @@ def _list_of(dtype: pa.DataType) -> pa.DataType:
 
 
 def _columns(name: str, *fields: pa.Field, optional: pa.Schema = _NO_COLUMNS) -> TableColumns:
-    keys = (_required("node_type", pa.string()), _required("node_id", pa.string()))
+    keys = (_field("node_type", pa.string()), _field("node_id", pa.string()))
     return TableColumns(name, 1, pa.schema([*keys, *fields]), optional=optional)
 
 
@@ -91,40 +91,40 @@ def node_embeddings(dim: int) -> TableColumns:
     """Return the columns of the table of vectors, for a width."""
     return _columns(
         TABLE,
-        _required("embedding", _vector(dim)),
-        _required("norm", pa.float32()),  # of the row as published
-        _required("degree", pa.int64()),  # neighbours
-        _required("weight", pa.float32()),  # as of the date
-        _required("cluster_path", pa.string()),  # the leaf's way from the root; "" without edges
+        _field("embedding", _vector(dim)),
+        _field("norm", pa.float32()),  # of the row as published
+        _field("degree", pa.int64()),  # neighbours
+        _field("weight", pa.float32()),  # as of the date
+        _field("cluster_path", pa.string()),  # the leaf's way from the root; "" without edges
         optional=pa.schema([pa.field(EVENT_TIMESTAMP, pa.timestamp("us", "UTC"))]),  # end of the data date
     )
 
 
 def node_embeddings_int8(dim: int) -> TableColumns:
     """Return the columns of the compact table of vectors, for a width: an entry is its code times the row's scale."""
-    return _columns(COMPACT, _required("embedding", _vector(dim, pa.int8())), _required("scale", pa.float32()))
+    return _columns(COMPACT, _field("embedding", _vector(dim, pa.int8())), _field("scale", pa.float32()))
 
 
 def fold_in(dim: int) -> TableColumns:
     """Return the columns of the rows that new nodes are made of, for a width."""
-    return _columns(FOLD_IN, _required("row", _vector(dim)))
+    return _columns(FOLD_IN, _field("row", _vector(dim)))
 
 
 def user_interests(dim: int) -> TableColumns:
     """Return the columns of the interests of sources, for a width: several rows a node, the largest weight first."""
     return _columns(
         INTERESTS,
-        _required("cluster", pa.int32()),
-        _required("weight", pa.float32()),
-        _required("query", _vector(dim)),
+        _field("cluster", pa.int32()),
+        _field("weight", pa.float32()),
+        _field("query", _vector(dim)),
     )
 
 
 _OF_LISTS = (
-    _required("neighbor_type", pa.string()),
-    _required("neighbor_ids", _list_of(pa.string())),
-    _required("scores", _list_of(pa.float32())),  # descending, ties by id
-    _required("error_bound", pa.float32()),  # on every score; metadata say what kind
+    _field("neighbor_type", pa.string()),
+    _field("neighbor_ids", _list_of(pa.string())),
+    _field("scores", _list_of(pa.float32())),  # descending, ties by id
+    _field("error_bound", pa.float32()),  # on every score; metadata say what kind
 )
 PPR_NEIGHBORS = _columns(LISTS, *_OF_LISTS)
 NEIGHBORS = _columns(FILTERED_LISTS, *_OF_LISTS)
@@ -132,17 +132,17 @@ NEIGHBORS = _columns(FILTERED_LISTS, *_OF_LISTS)
 
 NODE_CODES = _columns(
     CODES,
-    _required("code", _list_of(pa.int32())),  # from coarse to fine
-    _required("cluster", pa.int32()),
-    _required("leaf_token", pa.int32()),  # among the nodes of the type in the cluster
+    _field("code", _list_of(pa.int32())),  # from coarse to fine
+    _field("cluster", pa.int32()),
+    _field("leaf_token", pa.int32()),  # among the nodes of the type in the cluster
 )
 
 #: Rows of the graph that walks go over; nodes are named by their rows in this table, counted over its files from 0.
 PPR_GRAPH = _columns(
     WALK_GRAPH,
-    _required("degree", pa.int64()),  # neighbours, those that publish.exclude_ids leaves out among them
-    _required("neighbors", _list_of(pa.int32())),  # rows, ascending
-    _required("weights", _list_of(pa.float32())),  # of the neighbours; empty where all edges weigh 1
+    _field("degree", pa.int64()),  # neighbours, those that publish.exclude_ids leaves out among them
+    _field("neighbors", _list_of(pa.int32())),  # rows, ascending
+    _field("weights", _list_of(pa.float32())),  # of the neighbours; empty where all edges weigh 1
 )
 
 #: Where the walks from each row of `PPR_GRAPH` were, and how often; a score is the visits times restart / walks.
@@ -151,9 +151,9 @@ PPR_WALKS = TableColumns(
     1,
     pa.schema(
         [
-            _required("row", pa.int32()),
-            _required("visited", _list_of(pa.int32())),  # rows, ascending
-            _required("visits", _list_of(pa.int32())),
+            _field("row", pa.int32()),
+            _field("visited", _list_of(pa.int32())),  # rows, ascending
+            _field("visits", _list_of(pa.int32())),
         ]
     ),
 )

@@ -41,9 +41,9 @@ def parse_weights(neighbors: Neighbors) -> tuple[list[Any], NDArray[np.float64]]
         weights = np.ones(len(ids))
     if not ids:
         raise ValueError("no neighbours are given; a node without any has no row")
-    broken = ~(np.isfinite(weights) & (weights > 0))
-    if broken.any():
-        raise ValueError(f"the weight of a neighbour is {weights[broken][0]}; it must be above zero and finite")
+    is_bad = ~(np.isfinite(weights) & (weights > 0))
+    if is_bad.any():
+        raise ValueError(f"the weight of a neighbour is {weights[is_bad][0]}; it must be above zero and finite")
     return ids, weights
 
 

@@ -186,11 +186,11 @@ def _write(
         raise ValueError(f"path {file} has {special}, which input.path takes for a pattern; choose another name")
     if not weights.size:
         raise ValueError("there are no edges: nothing to embed")
-    broken = ~(np.isfinite(weights) & (weights > 0))
-    if broken.any():
-        first = int(np.argmax(broken))
+    is_bad = ~(np.isfinite(weights) & (weights > 0))
+    if is_bad.any():
+        first = int(np.argmax(is_bad))
         raise ValueError(
-            f"{int(broken.sum())} of {weights.size} weights are not positive numbers, the first "
+            f"{int(is_bad.sum())} of {weights.size} weights are not positive numbers, the first "
             f"{weights[first]} at edge {first}; leave these edges out or give them a weight above 0"
         )
     source, target = ids

@@ -162,8 +162,8 @@ def _folder_of(path: Location, name: str) -> tuple[Location, Swap | None]:
         _refuse_foreign(names_folder, names_folder / name)
         if files.has_folder(names_folder / name):
             return _follow(names_folder / name)
-        published = [one for one in files.names_in(names_folder) if files.has_folder(names_folder / one)]
-        raise TableError(f"nothing is published as '{name}' in workspace {path}; published there: {published}")
+        published_names = [entry for entry in files.names_in(names_folder) if files.has_folder(names_folder / entry)]
+        raise TableError(f"nothing is published as '{name}' in workspace {path}; published there: {published_names}")
     if not names and not files.has_folder(path):
         raise TableError(f"{path} does not exist; give a workspace, published/<name>, a release or {CURRENT}")
     raise TableError(

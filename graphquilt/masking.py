@@ -63,7 +63,7 @@ _OTHER_WAYS = (
 
 def mask_secrets(text: str) -> str:
     """Return a text with the secrets of its addresses and settings replaced by ``***``."""
-    return _masked(text, lambda rest: _TOKEN.match(rest)[0])  # type: ignore[index]  # it matches "", too
+    return _mask_text(text, lambda rest: _TOKEN.match(rest)[0])  # type: ignore[index]  # it matches "", too
 
 
 def secret_in(value: str) -> str | None:
@@ -71,7 +71,7 @@ def secret_in(value: str) -> str | None:
 
     An address in a value may contain blanks and quotes; in a text they end it.
     """
-    if _masked(value, lambda rest: rest) == value:
+    if _mask_text(value, lambda rest: rest) == value:
         return None
     scheme = _SCHEME.search(value)
     return _WAYS.get(scheme[1].lower(), _OTHER_WAYS) if scheme else _OTHER_WAYS
@@ -116,13 +116,13 @@ def _strings(value: Any, name: str) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _masked(text: str, end: Callable[[str], str]) -> str:
+def _mask_text(text: str, end: Callable[[str], str]) -> str:
     plain = _SLIP.sub(r"\1://", _QUOTED_COLON.sub(r"\1:", text))
-    masked = _masked_plain(_BEARER.sub(rf"\1{MASK}", plain), end)
-    return text if masked == plain else masked
+    result = _mask_plain(_BEARER.sub(rf"\1{MASK}", plain), end)
+    return text if result == plain else result
 
 
-def _masked_plain(text: str, end: Callable[[str], str]) -> str:
+def _mask_plain(text: str, end: Callable[[str], str]) -> str:
     if "://" not in text:
         return _NAMED.sub(_without_value, text) if "=" in text else text
     starts = [match.start() for match in _SCHEME.finditer(text)]
@@ -130,8 +130,8 @@ def _masked_plain(text: str, end: Callable[[str], str]) -> str:
     for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
         scheme, _, rest = text[start:stop].partition("://")
         address = end(rest)
-        masked = _OPTION.sub(_without_option, _without_user(scheme.lower(), address))
-        parts += [scheme, "://", _NAMED.sub(_without_value, masked), _NAMED.sub(_without_value, rest[len(address) :])]
+        safe = _OPTION.sub(_without_option, _without_user(scheme.lower(), address))
+        parts += [scheme, "://", _NAMED.sub(_without_value, safe), _NAMED.sub(_without_value, rest[len(address) :])]
     return "".join(parts)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from graphquilt.errors import StoreError
 from graphquilt.locations import ObjectPath
-from graphquilt.store_clients import client_of, explained, obstore, repeat_request
+from graphquilt.store_clients import client_of, explain_errors, obstore, repeat_request
 from graphquilt.store_errors import status_of
 
 #: The least that a reader of ranges fetches at once: the footer of a usual Parquet file.
@@ -43,7 +43,7 @@ def require_reachable(folder: ObjectPath) -> None:
     client, deadline = client_of(folder, repeats=False), time.monotonic() + 3.0
     while True:
         try:
-            with explained(folder):
+            with explain_errors(folder):
                 obstore().list_with_delimiter(client, str((folder / ".none").key))
             return
         except StoreError as error:
@@ -56,8 +56,8 @@ def require_reachable(folder: ObjectPath) -> None:
 
 def read(path: ObjectPath) -> bytes | None:
     """Return the bytes of an object; None if there is none."""
-    versioned = read_version(path)
-    return None if versioned is None else versioned[0]
+    version = read_version(path)
+    return None if version is None else version[0]
 
 
 def read_version(path: ObjectPath) -> tuple[bytes, str] | None:
@@ -76,15 +76,15 @@ def read_version(path: ObjectPath) -> tuple[bytes, str] | None:
 
     for _ in range(_READS):
         try:
-            data, version, wanted = repeat_request(path, get)
+            data, version, digest = repeat_request(path, get)
         except FileNotFoundError:
             return None
         sha256 = hashlib.sha256(data).hexdigest()
-        if wanted in (None, sha256):
+        if digest in (None, sha256):
             return data, version
     raise StoreError(
         f"{path} is damaged, or the way to it is: read {_READS} times, the last {len(data)} bytes have the sha256 "
-        f"{sha256}, and {wanted} was written; check the store's network and memory, then restore or remove the object"
+        f"{sha256}, and {digest} was written; check the store's network and memory, then restore or remove the object"
     )
 
 
@@ -102,7 +102,7 @@ def read_range(path: ObjectPath, start: int, length: int, version: str | None = 
     """
     if length <= 0:
         return b""
-    replaced = f"{path} was replaced while it was read; read it again"
+    message = f"{path} was replaced while it was read; read it again"
     options: dict[str, Any] = {"range": (start, start + length)}
     if version is not None:
         options |= {"version": version} if path.bucket.startswith("gs:") else {"if_match": version}
@@ -111,10 +111,10 @@ def read_range(path: ObjectPath, start: int, length: int, version: str | None = 
         try:
             return bytes(obstore().get(client_of(path), str(path.key), options=options).bytes())
         except obstore().exceptions.PreconditionError:
-            raise StoreError(replaced) from None
+            raise StoreError(message) from None
         except FileNotFoundError:
             if version is not None:  # of Google's generations, each is an object of its own
-                raise StoreError(replaced) from None
+                raise StoreError(message) from None
             raise
         except obstore().exceptions.GenericError as error:
             if status_of(error) == 416:  # it starts behind the end
@@ -257,8 +257,8 @@ class ObjectReader(ObjectFile):
         length = max(0, min(len(view), self._size - self._at))
         if not self._start <= self._at <= self._at + length <= self._start + len(self._block):
             self._start = max(0, min(self._at, self._size - _BLOCK_BYTES))
-            needed = self._at + length - self._start
-            self._block = read_range(self._path, self._start, max(needed, _BLOCK_BYTES), self._version)
+            count = self._at + length - self._start
+            self._block = read_range(self._path, self._start, max(count, _BLOCK_BYTES), self._version)
         first = self._at - self._start
         view[:length] = self._block[first : first + length]
         self._at += length

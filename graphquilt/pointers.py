@@ -139,8 +139,8 @@ def _judge(folder: Location, raw: bytes | None, lines: bytes | None) -> Pointers
     last = max(moves, key=lambda swap: swap.sequence, default=None)
     state = "is missing" if raw is None else "is damaged" if in_file is None else "is sound"
     if in_file is not None and (last is None or _is_ahead(folder, in_file, last)):
-        lost = f"{folder / HISTORY} lacks the last swap" if lines is not None else f"{folder / HISTORY} is missing"
-        return Pointers(in_file, raw, in_file, history, None if in_file.sequence == 0 and last is None else lost)
+        finding = f"{folder / HISTORY} lacks the last swap" if lines is not None else f"{folder / HISTORY} is missing"
+        return Pointers(in_file, raw, in_file, history, None if in_file.sequence == 0 and last is None else finding)
     if last is None:
         is_first_night = raw is None and is_tail_sound and (bool(history) or not list_releases(folder))
         if is_first_night:

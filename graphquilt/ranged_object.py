@@ -38,22 +38,22 @@ class RangedObject:
         return pa.PythonFile(_FetchedRanges(self._path, self._size, self._tail | self._fetch(ranges)), mode="r")
 
     def _fetch(self, ranges: Sequence[Range]) -> dict[Range, memoryview]:
-        wanted = [one for one in ranges if one[1]]
-        return dict(zip(wanted, objects.read_ranges(self._path, wanted), strict=True)) if wanted else {}
+        non_empty = [byte_range for byte_range in ranges if byte_range[1]]
+        return dict(zip(non_empty, objects.read_ranges(self._path, non_empty), strict=True)) if non_empty else {}
 
 
 class _FetchedRanges(objects.ObjectFile):
     """The object as a file; what was not fetched before is when it is read."""
 
-    def __init__(self, path: ObjectPath, size: int, fetched: Mapping[Range, memoryview]) -> None:
+    def __init__(self, path: ObjectPath, size: int, buffers: Mapping[Range, memoryview]) -> None:
         super().__init__(path, size)
-        self._fetched = fetched
+        self._buffers = buffers
 
     def read(self, count: int = -1) -> Any:
         start = self._at
         count = max(0, self._size - start if count < 0 else min(count, self._size - start))
         self._at += count
-        for (first, length), data in self._fetched.items():
+        for (first, length), data in self._buffers.items():
             if first <= start and start + count <= first + length:
                 return data[start - first : start - first + count]
         return objects.read_range(self._path, start, count)

@@ -150,8 +150,8 @@ def find_nearest_whole(folder: Location, release: str, *, deep: bool) -> str | N
     names = [name for name in list_releases(folder) if name != release and name not in withdrawn]
     before = [name for name in reversed(names) if name < release]
     after = [name for name in names if name > release]
-    undamaged = (name for name in before + after if not find_problems(folder / RELEASES / name, deep=deep))
-    return next(undamaged, None)
+    whole_names = (name for name in before + after if not find_problems(folder / RELEASES / name, deep=deep))
+    return next(whole_names, None)
 
 
 def describe_remedy(folder: Location, release: str) -> str:

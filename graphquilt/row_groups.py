@@ -69,8 +69,8 @@ class RowGroups:
         self.schema: pa.Schema = pa.schema([])
         try:
             self._objects = _open_objects(paths, entries)
-            for path, entry, one in zip(paths, entries, self._objects, strict=True):
-                self._add_file(path, one, entry.get("rows"))
+            for path, entry, ranged_object in zip(paths, entries, self._objects, strict=True):
+                self._add_file(path, ranged_object, entry.get("rows"))
         except BaseException:
             self.close()
             raise
@@ -151,9 +151,9 @@ class RowGroups:
             self._sources, self._fragments = [], []
             self._cache.clear()
 
-    def _add_file(self, path: Location, ranged: RangedObject | None, rows: int | None) -> None:
+    def _add_file(self, path: Location, ranged_object: RangedObject | None, rows: int | None) -> None:
         try:
-            source = pa.memory_map(str(path)) if ranged is None else ranged.open()
+            source = pa.memory_map(str(path)) if ranged_object is None else ranged_object.open()
             self._sources.append(source)
             footer = pq.ParquetFile(source)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -207,8 +207,8 @@ class RowGroups:
             raise ValueError("the table is closed; open it again")
         try:
             source, fragment = self._sources[file], self._fragments[file]
-            if (ranged := self._objects[file]) is not None:
-                source = ranged.open(self._ranges_of(file, groups, names))
+            if (ranged_object := self._objects[file]) is not None:
+                source = ranged_object.open(self._ranges_of(file, groups, names))
                 fragment = _FORMAT.make_fragment(source)
             for group in groups:
                 self._check(source, group, [name for name in names if (group, name) not in self._intact])
@@ -220,7 +220,7 @@ class RowGroups:
             raise TableError(f"{self._paths[file]} can't be read: {error}. {_ADVICE}") from error
 
     def _ranges_of(self, file: int, groups: Sequence[NodeRowGroup], names: Sequence[str]) -> list[Range]:
-        columns = [one for group in groups for one in columns_of(self._footers[file].row_group(group.number))]
+        columns = [chunk for group in groups for chunk in columns_of(self._footers[file].row_group(group.number))]
         return [(start, count) for name, start, count in columns if name in names]
 
     def _check(self, source: pa.NativeFile, group: NodeRowGroup, names: Sequence[str]) -> None:

@@ -89,7 +89,7 @@ def client_of(path: ObjectPath, *, repeats: bool = True) -> Any:
 
 
 @contextlib.contextmanager
-def explained(path: ObjectPath) -> Iterator[None]:
+def explain_errors(path: ObjectPath) -> Iterator[None]:
     """Turn obstore's errors into :class:`StoreError`; a missing object is a FileNotFoundError."""
     base = obstore().exceptions.BaseError
     try:
@@ -110,13 +110,13 @@ def repeat_request(path: ObjectPath, send: Callable[[], T]) -> T:
     """
     for wait in (0.1, 0.4, 1.6):
         try:
-            with explained(path):
+            with explain_errors(path):
                 return send()
         except StoreError as error:
             if not error.is_repeatable:
                 raise
         time.sleep(wait)
-    with explained(path):
+    with explain_errors(path):
         return send()
 
 

@@ -129,7 +129,7 @@ class EmbeddingTable(OpenTable):
             order = np.argsort(-scores, kind="stable")[:k]
             ids = best_ids + columns["node_id"].take(pa.array(top)).to_pylist()
             best_ids, best_scores = [ids[position] for position in order], scores[order]
-        return [(known, float(score)) for known, score in zip(best_ids, best_scores, strict=True) if score > -np.inf]
+        return [(best, float(score)) for best, score in zip(best_ids, best_scores, strict=True) if score > -np.inf]
 
     def fold_in(self, neighbors: Neighbors, node_type: str | None = None) -> NDArray[np.float32]:
         """Return the row of a node from its neighbours: of a node that the table lacks, or that has new edges.

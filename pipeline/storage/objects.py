@@ -21,7 +21,7 @@ import pyarrow as pa
 from graphquilt import objects as store
 from graphquilt.errors import StoreError
 from graphquilt.locations import ObjectPath
-from graphquilt.store_clients import client_of, explained, obstore, repeat_request
+from graphquilt.store_clients import client_of, explain_errors, obstore, repeat_request
 from graphquilt.store_errors import status_of
 from pipeline.errors import StorageError
 from pipeline.storage.backend import StoredFile
@@ -166,7 +166,7 @@ def _put_once(path: ObjectPath, data: bytes, mode: Any, tokens: WriteTokens) -> 
         status = status_of(error)
         if status is None or status in (408, 429) or status >= 500:
             return None
-        with explained(path):
+        with explain_errors(path):
             raise
 
 
@@ -183,7 +183,7 @@ def _upload(file: Path, target: ObjectPath) -> str:
         for wait in _waits():
             failure: StoreError | None = None
             try:
-                with explained(target):
+                with explain_errors(target):
                     result = obstore().put(
                         client_of(target),
                         str(target.key),
