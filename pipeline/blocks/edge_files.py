@@ -55,14 +55,14 @@ class EdgeFiles:
     def read(self) -> Edges:
         """Read all edges, those of the tables first. A weight that all have takes the room of one."""
         names = JOINED_EDGES.schema.names
-        sent = [batch.read() for batch in self.batches]
-        rows = storage.rows_in(self.tables) + sum(batch.num_rows for batch in sent)
+        batches = [batch.read() for batch in self.batches]
+        rows = storage.rows_in(self.tables) + sum(batch.num_rows for batch in batches)
         src, dst, weight, row = np.empty(rows, np.int64), np.empty(rows, np.int64), _OneOrAll(rows), 0
-        for batch in itertools.chain(storage.read_batches(self.tables, names, _ROWS_AT_ONCE), sent):
-            some = slice(row, row + batch.num_rows)
-            src[some], dst[some], weights = (batch.column(name).to_numpy() for name in names)
+        for batch in itertools.chain(storage.read_batches(self.tables, names, _ROWS_AT_ONCE), batches):
+            rows_of_batch = slice(row, row + batch.num_rows)
+            src[rows_of_batch], dst[rows_of_batch], weights = (batch.column(name).to_numpy() for name in names)
             weight.put(row, weights)
-            row = some.stop
+            row = rows_of_batch.stop
         return Edges(src, dst, weight.all())
 
 

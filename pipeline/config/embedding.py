@@ -52,7 +52,7 @@ class EmbeddingConfig(Section):
         def __getattr__(self, name: str) -> Any:
             """Return the value of a form's own key."""
 
-    def filled(self) -> Self:
+    def with_derived_keys(self) -> Self:
         """Return a copy in which the keys that are unset have the values that other keys give them."""
         return self
 
@@ -71,32 +71,32 @@ class EmbeddingConfig(Section):
         ValueError : the form is another method's, or needs two types.
         """
         of_method = [form for form in self.forms if self.method in (form.method, "none")]
-        named = [form for form in of_method if self.form in ("auto", form.choice)]
-        if not named:
+        candidates = [form for form in of_method if self.form in ("auto", form.choice)]
+        if not candidates:
             raise ValueError(self._of_another_method())
-        fitting = [form for form in named if form.sides == 1 or not types.is_plain]
+        fitting = [form for form in candidates if form.sides == 1 or not types.is_plain]
         if not fitting:
-            others = [f"form = '{form.choice}'" for form in of_method if form.sides == 1]
+            alternatives = [f"form = '{form.choice}'" for form in of_method if form.sides == 1]
             raise ValueError(
                 f"embedding.form '{self.form}' needs two types, but source and target are both "
-                f"'{types.source_type}'; use {others[0] if others else 'another embedding.method'}"
+                f"'{types.source_type}'; use {alternatives[0] if alternatives else 'another embedding.method'}"
             )
         return fitting[0]
 
-    def resolved(self, form: str) -> EmbeddingConfig:
+    def values_of(self, form: str) -> EmbeddingConfig:
         """Return the values for tasks: unset keys have those of the form, keys of other forms their defaults."""
-        for one in self.forms:
-            if one.form == form:
-                return EmbeddingConfig(**dict(type(self)()) | dict(one.own_keys(self).filled()))
+        for method_form in self.forms:
+            if method_form.form == form:
+                return EmbeddingConfig(**dict(type(self)()) | dict(method_form.own_keys(self).with_derived_keys()))
         return self
 
     def _of_another_method(self) -> str:
         owner = next(form.method for form in self.forms if form.choice == self.form)
         own = [*dict.fromkeys(form.choice for form in self.forms if form.method == self.method and form.choice)]
-        wanted = f"one of {own}" if own else "no form"
+        choices = f"one of {own}" if own else "no form"
         return (
             f"embedding.form is '{self.form}' and embedding.method '{self.method}': it is a form of {owner}; "
-            f"set method = '{owner}', or leave form out ({self.method} takes {wanted})"
+            f"set method = '{owner}', or leave form out ({self.method} takes {choices})"
         )
 
 

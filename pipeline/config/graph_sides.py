@@ -41,7 +41,7 @@ class GraphSides:
         return (*self.columns, *self.rows) if self._columns_come_first else (*self.rows, *self.columns)
 
     @property
-    def published(self) -> tuple[str, ...]:
+    def public_types(self) -> tuple[str, ...]:
         """The types that readers may be shown, in the order of their nodes' numbers."""
         return tuple(name for name in self.types if name not in self.stand_ins)
 
@@ -63,23 +63,22 @@ class GraphSides:
         ValueError : no relation joins a type to the main one's; a type has the name of stand-ins.
         """
         main = relations[0]
-        types = {name for one in relations for name in (one.source_type, one.target_type)}
+        types = {name for relation in relations for name in (relation.source_type, relation.target_type)}
         if main.is_plain:
             order = tuple(sorted(types))
             ends = {}
-            for one in relations:
-                src_type, dst_type = sorted((one.source_type, one.target_type))
-                ends[one.name] = RelationEnds(src_type, dst_type, is_turned=src_type != one.source_type)
+            for relation in relations:
+                src_type, dst_type = sorted((relation.source_type, relation.target_type))
+                ends[relation.name] = RelationEnds(src_type, dst_type, is_turned=src_type != relation.source_type)
             return cls(order, order, (), ends)
         is_row = _sides_of(relations)
-        ends = {one.name: _ends_of(one, is_row) for one in relations}
-        stand_ins = {
-            stand_in_of(one.target_type) for one in relations if is_row[one.source_type] == is_row[one.target_type]
-        }
+        ends = {relation.name: _ends_of(relation, is_row) for relation in relations}
+        one_sided = (relation for relation in relations if is_row[relation.source_type] == is_row[relation.target_type])
+        stand_ins = {stand_in_of(relation.target_type) for relation in one_sided}
         if clash := stand_ins & types:
             raise ValueError(f"the type {sorted(clash)[0]!r} has the name of another's stand-ins; give it another name")
-        rows = {name for name in types if is_row[name]} | {one.src_type for one in ends.values()}
-        columns = {name for name in types if not is_row[name]} | {one.dst_type for one in ends.values()}
+        rows = {name for name in types if is_row[name]} | {side_ends.src_type for side_ends in ends.values()}
+        columns = {name for name in types if not is_row[name]} | {side_ends.dst_type for side_ends in ends.values()}
         return cls(tuple(sorted(rows)), tuple(sorted(columns)), tuple(sorted(stand_ins)), ends)
 
 
@@ -105,16 +104,16 @@ def _sides_of(relations: Sequence[InputConfig]) -> dict[str, bool]:
     waiting = list(relations[1:])
     while waiting:
         still = []
-        for one in waiting:
-            placed = [name for name in (one.source_type, one.target_type) if name in is_row]
-            if not placed:
-                still.append(one)
+        for relation in waiting:
+            anchors = [name for name in (relation.source_type, relation.target_type) if name in is_row]
+            if not anchors:
+                still.append(relation)
                 continue
-            for name in (one.source_type, one.target_type):
-                is_row.setdefault(name, not is_row[placed[0]])
+            for name in (relation.source_type, relation.target_type):
+                is_row.setdefault(name, not is_row[anchors[0]])
         if len(still) == len(waiting):
             raise ValueError(
-                f"relations {_quoted(one.name for one in still)} join types that no relation joins to "
+                f"relations {_quote(relation.name for relation in still)} join types that no relation joins to "
                 f"'{main.source_type}' or '{main.target_type}', those of the main relation '{main.name}'; add the "
                 "relation that does, or leave these out"
             )
@@ -129,5 +128,5 @@ def _ends_of(relation: InputConfig, is_row: Mapping[str, bool]) -> RelationEnds:
     return RelationEnds(source, target, False) if is_row[source] else RelationEnds(target, source, True)
 
 
-def _quoted(names: Iterable[str]) -> str:
+def _quote(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)

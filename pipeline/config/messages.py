@@ -21,9 +21,9 @@ def explain(error: ValidationError, model: type[BaseModel], raw: Mapping[str, An
         owner = _owner_of(finding["loc"], raw)
         name = ".".join((*owner, *(place[1:] if owner else place)))
         if finding["type"] == "extra_forbidden":
-            known = _keys_at(model, place[:-1])
-            near = difflib.get_close_matches(place[-1], known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"choose from {sorted(known)}"
+            keys = _keys_at(model, place[:-1])
+            near = difflib.get_close_matches(place[-1], keys, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"choose from {sorted(keys)}"
             sentences.append(f"there is no key {name}; {hint}")
         elif finding["type"] == "missing":
             sentences.append(f"{name} is missing ({_description_at(model, place)})")
@@ -33,11 +33,11 @@ def explain(error: ValidationError, model: type[BaseModel], raw: Mapping[str, An
         else:
             inner = _without_branch(model, place)
             name = ".".join((*owner, *(inner[1:] if owner else inner)))
-            _, wanted, _ = wrong.setdefault(name, (finding["input"], [], _description_at(model, place)))
-            wanted.append(finding["msg"][0].lower() + finding["msg"][1:])
-    for name, (value, wanted, about) in wrong.items():
-        shown = f"{name} is {value!r}; {', or '.join(dict.fromkeys(wanted))}"
-        sentences.append(f"{shown} ({about})" if about else shown)
+            _, demands, _ = wrong.setdefault(name, (finding["input"], [], _description_at(model, place)))
+            demands.append(finding["msg"][0].lower() + finding["msg"][1:])
+    for name, (value, demands, about) in wrong.items():
+        sentence = f"{name} is {value!r}; {', or '.join(dict.fromkeys(demands))}"
+        sentences.append(f"{sentence} ({about})" if about else sentence)
     return "; ".join(dict.fromkeys(sentences))
 
 

@@ -82,7 +82,7 @@ class PipelineConfig(Section):
         return config
 
     @model_validator(mode="after")
-    def _what_is_asked_is_built(self) -> PipelineConfig:
+    def _check_combinations(self) -> PipelineConfig:
         for (section, key, value), sentence in NOT_BUILT_YET.items():
             if getattr(getattr(self, section), key) == value:
                 raise ValueError(f"{section}.{key} is '{value}': {sentence}")
@@ -103,7 +103,7 @@ class PipelineConfig(Section):
             )
         form = self.embedding.chosen_form(self.input)
         if self.publish.fold_in and (self.embedding.boundary != "exchange" or not form.sums_rows):
-            *first, last = (one.choice or one.method for one in self.embedding.forms if one.sums_rows)
+            *first, last = (form.choice or form.method for form in self.embedding.forms if form.sums_rows)
             raise ValueError(
                 f"publish.fold_in is true, and rows of form '{self.form}' with boundary '{self.embedding.boundary}' "
                 f"are no weighted sums of others; it is for {', '.join(first)} and {last} with boundary 'exchange'"
@@ -128,33 +128,34 @@ class PipelineConfig(Section):
 
     def _check_types(self) -> None:
         """Raise ValueError for relations that don't go together, and for types that the graph doesn't have."""
-        names = [one.name for one in (*self.all_relations, *(one for one in self.relations if not one.strength))]
+        weightless = [relation for relation in self.relations if not relation.strength]
+        names = [relation.name for relation in (*self.all_relations, *weightless)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two relations have the name {twice}; give each its own")
-        types = self.sides.published
+        types = self.sides.public_types
         of_lists = {
             f"{section}.{key}": getattr(keys, key)
             for section, keys in (("ppr", self.ppr), ("lists", self.lists))
             for key in ("source_type", "target_type")
         }
-        asked = [(f"attributes.{name}", name) for name in self.attributes]
-        asked += [(f"{key} is '{name}', which", name) for key, name in of_lists.items() if name is not None]
-        asked += [(f"publish.node_types has '{name}', which", name) for name in self.publish.node_types or ()]
-        for what, name in asked:
+        mentions = [(f"attributes.{name}", name) for name in self.attributes]
+        mentions += [(f"{key} is '{name}', which", name) for key, name in of_lists.items() if name is not None]
+        mentions += [(f"publish.node_types has '{name}', which", name) for name in self.publish.node_types or ()]
+        for place, name in mentions:
             if name not in types:
-                raise ValueError(f"{what} is of no type in the input; those are {sorted(types)}")
-        main, chosen = (self.input.source_type, self.input.target_type), self.published_types
-        if not {*main} <= {*chosen}:
-            raise ValueError(f"publish.node_types is {list(chosen)}; it needs {sorted({*main})}, which are evaluated")
+                raise ValueError(f"{place} is of no type in the input; those are {sorted(types)}")
+        main, choice = (self.input.source_type, self.input.target_type), self.published_types
+        if not {*main} <= {*choice}:
+            raise ValueError(f"publish.node_types is {list(choice)}; it needs {sorted({*main})}, which are evaluated")
         for key, name in of_lists.items():
-            if name is not None and name not in chosen:
+            if name is not None and name not in choice:
                 raise ValueError(f"{key} is '{name}', which is not published; add it to publish.node_types")
 
     @property
     def all_relations(self) -> tuple[InputConfig, ...]:
         """What the graph is made of, the main relation first; without those whose strength is 0."""
-        of_attributes = [one for name, about in self.attributes.items() for one in about.relations_of(name)]
-        return (self.input, *(one for one in (*self.relations, *of_attributes) if one.strength))
+        of_attributes = [relation for name, about in self.attributes.items() for relation in about.relations_of(name)]
+        return (self.input, *(relation for relation in (*self.relations, *of_attributes) if relation.strength))
 
     @property
     def has_relations(self) -> bool:
@@ -164,7 +165,8 @@ class PipelineConfig(Section):
     @property
     def strengths(self) -> tuple[float, ...]:
         """What the weights of all relations are multiplied by, in their order."""
-        return tuple(one.strength if isinstance(one, RelationConfig) else 1.0 for one in self.all_relations)
+        relations = self.all_relations
+        return tuple(relation.strength if isinstance(relation, RelationConfig) else 1.0 for relation in relations)
 
     @property
     def sides(self) -> GraphSides:
@@ -174,13 +176,13 @@ class PipelineConfig(Section):
     @property
     def published_types(self) -> tuple[str, ...]:
         """The types whose nodes are published, in the order of their numbers."""
-        chosen = self.publish.node_types or (self.input.source_type, self.input.target_type)
-        return tuple(name for name in self.sides.types if name in chosen)
+        choice = self.publish.node_types or (self.input.source_type, self.input.target_type)
+        return tuple(name for name in self.sides.types if name in choice)
 
     @property
     def numbered_types(self) -> frozenset[str]:
         """The types that no reader sees, nor attributes name: their ids need not be texts."""
-        return frozenset(self.sides.published) - {*self.published_types, *self.attributes}
+        return frozenset(self.sides.public_types) - {*self.published_types, *self.attributes}
 
     @property
     def cold_types(self) -> tuple[str, ...]:
@@ -274,9 +276,9 @@ class PipelineConfig(Section):
         """The type of the nodes that have lists; None: all types."""
         if self.lists.filter is None or self.input.is_plain:
             return self.list_keys.source_type
-        _, others = self.sides.around(self.listed_type)
+        _, other_side = self.sides.around(self.listed_type)
         ends = (self.input.source_type, self.input.target_type)
-        return self.lists.source_type or next(one for one in ends if one in others)
+        return self.lists.source_type or next(node_type for node_type in ends if node_type in other_side)
 
     @property
     def form(self) -> str:
@@ -338,7 +340,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     raw: Any = values
     keys, value = parse_override(override)
     for key in keys[:-1]:
-        inner = raw.setdefault(key, {}) if isinstance(raw, dict) else _named(raw, key, override)
+        inner = raw.setdefault(key, {}) if isinstance(raw, dict) else _entry_of(raw, key, override)
         if not isinstance(inner, dict | list):
             raise ConfigError(f"--set {override!r}: {key} is a value, not a section")
         raw = inner
@@ -347,7 +349,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     raw[keys[-1]] = value
 
 
-def _named(entries: list[Any], name: str, override: str) -> Any:
+def _entry_of(entries: list[Any], name: str, override: str) -> Any:
     """Return the entry of an array of tables that has a name."""
     for entry in entries:
         if isinstance(entry, dict) and entry.get("name") == name:

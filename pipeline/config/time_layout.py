@@ -66,7 +66,7 @@ def time_layout(text: str) -> TimeLayout:
     ------
     ValueError : a letter that is none, a field that stands twice or without the one it belongs to, or no year.
     """
-    spelt = re.sub("%([FDTR])", lambda found: _SHORT[found[1]], text)
+    spelt = re.sub("%([FDTR])", lambda match: _SHORT[match[1]], text)
     parts = re.findall("%.?|[^%]", spelt, re.DOTALL)
     fields: list[str] = []
     pattern = ""
@@ -81,9 +81,9 @@ def time_layout(text: str) -> TimeLayout:
         if letter not in _FIELDS:
             raise ValueError(f"timestamp_format is '{text}': '{part}' is none of {_letters()}")
         beside = parts[max(0, place - 1)], parts[min(place + 1, len(parts) - 1)]
-        is_adjacent = any(other != part and re.fullmatch(r"%[a-zA-Z]|\d", other) for other in beside)
-        known = _ADJACENT if is_adjacent and letter in _ADJACENT else _FIELDS
-        pattern += f"(?P<{letter}>{known[letter]})"
+        is_adjacent = any(neighbor != part and re.fullmatch(r"%[a-zA-Z]|\d", neighbor) for neighbor in beside)
+        patterns = _ADJACENT if is_adjacent and letter in _ADJACENT else _FIELDS
+        pattern += f"(?P<{letter}>{patterns[letter]})"
         fields.append(letter)
     _refuse_incomplete(text, fields)
     return TimeLayout(f"^{pattern}$", tuple(fields))

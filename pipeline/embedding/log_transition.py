@@ -52,7 +52,7 @@ class LogTransitionKeys(SubspaceKeys):
         1, ge=0, le=16, description="log_transition: steps to the mean of a node's row and those of its neighbours"
     )
 
-    def filled(self) -> Self:
+    def with_derived_keys(self) -> Self:
         """Iterate long enough for the flat spectra of sparse graphs."""
         return self.with_defaults(iterations=9)
 

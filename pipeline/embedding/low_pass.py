@@ -53,7 +53,7 @@ class FilterKeys(RandomRowKeys):
         None, gt=0, lt=1, description="low_pass: eigenvalues above this share of the largest pass; unset: those of rank"
     )
 
-    def filled(self) -> Self:
+    def with_derived_keys(self) -> Self:
         """Let pass four eigenvectors a column."""
         return self.with_defaults(rank=4 * self.dim)
 

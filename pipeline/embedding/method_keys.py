@@ -135,7 +135,7 @@ class TwoSidedEigenpairKeys(TwoSidedKeys, EigenpairKeys):
         """Whether all eigenvectors are mixed into the columns."""
         return (self.rank or self.dim) > self.dim if self.reduction == "auto" else self.reduction == "rotate"
 
-    def filled(self) -> Self:
+    def with_derived_keys(self) -> Self:
         """Truncate where there are as many eigenpairs as columns, else rotate."""
         reduction = "rotate" if self.rotates else "truncate"
         changed = self.model_copy(update={"reduction": reduction})
@@ -157,7 +157,7 @@ class OneSidedEigenpairKeys(EigenpairKeys):
         False, description="spectral, one type: products take momentum; 16 iterations then part flat spectra as 40 do"
     )
 
-    def filled(self) -> Self:
+    def with_derived_keys(self) -> Self:
         """Truncate; how long to iterate depends on the signs that are asked for."""
         reduction = "truncate" if self.reduction == "auto" else self.reduction
         iterations, shift = (6, 0.0) if self.eigenvalues == "both" else (8, 0.3)

@@ -22,5 +22,5 @@ def settings_of(config: PipelineConfig, workspace: Workspace) -> Settings:
     return Settings(
         *(graph, config.embedding, config.form, config.ppr),
         keeps_fold_in=config.publish.fold_in,
-        keeps_subspace=config.embedding.resolved(config.form).warm_start,
+        keeps_subspace=config.embedding.values_of(config.form).warm_start,
     )

@@ -70,7 +70,7 @@ class Settings:
     facts: Annotated[Facts, *codec.NOT_WRITTEN] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "embedding", self.embedding.resolved(self.form))
+        object.__setattr__(self, "embedding", self.embedding.values_of(self.form))
 
     @property
     def dim(self) -> int:

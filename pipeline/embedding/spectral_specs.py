@@ -17,10 +17,10 @@ class BipartiteKeys(TwoSidedEigenpairKeys):
     name = "spectral"
     eigenvalue_power: EigenvaluePower = None
 
-    def filled(self) -> Self:
+    def with_derived_keys(self) -> Self:
         """Scale rotated columns of items, since they are of all eigenvectors."""
         norm_power, eigenvalue_power = (0.2, 0.5) if self.rotates else (0.3, 0.0)
-        return super().filled().with_defaults(item_norm_power=norm_power, eigenvalue_power=eigenvalue_power)
+        return super().with_derived_keys().with_defaults(item_norm_power=norm_power, eigenvalue_power=eigenvalue_power)
 
 
 class PlainKeys(OneSidedEigenpairKeys):
@@ -29,9 +29,9 @@ class PlainKeys(OneSidedEigenpairKeys):
     name = "spectral"
     eigenvalue_power: EigenvaluePower = None
 
-    def filled(self) -> Self:
+    def with_derived_keys(self) -> Self:
         """Scale columns by their eigenvalues, those for classifiers by less."""
-        return super().filled().with_defaults(eigenvalue_power=0.75 if self.eigenvalues == "both" else 1.0)
+        return super().with_derived_keys().with_defaults(eigenvalue_power=0.75 if self.eigenvalues == "both" else 1.0)
 
 
 BOTH_SIGNS = cosines(

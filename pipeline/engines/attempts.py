@@ -51,10 +51,10 @@ def pickle_for_worker(work: Any) -> bytes:
     return pickle.dumps((work, WorkerSettings.current()))
 
 
-def unpickle_on_worker(pickled: bytes) -> Any:
+def unpickle_on_worker(data: bytes) -> Any:
     """Return work on a process that does nothing but tasks, and set that up before the work's libraries are loaded."""
     os.environ.update(ONE_THREAD_WORKER)
-    work, settings = pickle.loads(pickled)
+    work, settings = pickle.loads(data)
     settings.use()
     # Spark's workers collect garbage after every task: 0.1 s for the objects of modules, which stay.
     gc.freeze()

@@ -61,7 +61,7 @@ def join_keys(frame: pl.LazyFrame, keys: Sequence[str], ranges: Sequence[KeyRang
     """Return the frame with one key for two, and its name; the frame and keys as they are where one can't hold both."""
     if len(ranges) != 2 or ranges[0].span * ranges[1].span >= 2**63:
         return frame, list(keys)
-    first, second = (pl.col(key) - one.low for key, one in zip(keys, ranges, strict=True))
+    first, second = (pl.col(key) - key_range.low for key, key_range in zip(keys, ranges, strict=True))
     return frame.with_columns((first * ranges[1].span + second).alias(_PAIR)).drop(keys), [_PAIR]
 
 
@@ -69,8 +69,8 @@ def part_keys(frame: pl.LazyFrame, keys: Sequence[str], ranges: Sequence[KeyRang
     """Undo :func:`join_keys`; a frame whose keys were not joined is returned as it is."""
     if _PAIR not in frame.collect_schema():
         return frame
-    (one, other), pair = ranges, pl.col(_PAIR)
-    ends = (pair // other.span + one.low).alias(keys[0]), (pair % other.span + other.low).alias(keys[1])
+    (major, minor), pair = ranges, pl.col(_PAIR)
+    ends = (pair // minor.span + major.low).alias(keys[0]), (pair % minor.span + minor.low).alias(keys[1])
     return frame.select(*ends, pl.all().exclude(_PAIR))
 
 
@@ -128,10 +128,10 @@ def look_up_in_array(frame: pl.LazyFrame, key: str, new: str, table: pl.DataFram
         at = (of_batch.to_numpy() - keys.low).view(np.uint64)
         return pl.Series(values[np.minimum(at, np.uint64(keys.span))])
 
-    taken = pl.col(key).map_batches(value_of, return_dtype=pl.Int64, is_elementwise=True).alias(f"taken {new}")
+    values_of_key = pl.col(key).map_batches(value_of, return_dtype=pl.Int64, is_elementwise=True).alias(f"taken {new}")
     return (
         frame.drop_nulls(key)
-        .with_columns(taken)
+        .with_columns(values_of_key)
         .drop(key)
         .rename({f"taken {new}": new})
         .filter(pl.col(new) != _NO_VALUE)

@@ -71,7 +71,7 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         """Tasks that run at once: of a Dask cluster, its threads at this moment."""
         if self._address is None:
             return self._workers
-        return sum(worker["nthreads"] for worker in self._connected().scheduler_info(-1)["workers"].values())
+        return sum(worker["nthreads"] for worker in self._open_client().scheduler_info(-1)["workers"].values())
 
     @property
     def spans_machines(self) -> bool:
@@ -88,7 +88,7 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         """Run ``function`` once for each task; the first error ends the call, and no other task starts then."""
         if self._address is None and (self._workers == 1 or len(tasks) < 2):
             return [attempt(function, task) for task in tasks]
-        return _run_on_dask(self._connected(), function, tasks) if tasks else []
+        return _run_on_dask(self._open_client(), function, tasks) if tasks else []
 
     def read(self, files: Sequence[Location], columns: Sequence[str], schema: pa.Schema) -> pl.LazyFrame:
         for file in files:
@@ -123,15 +123,15 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         rows, ranges = survey_keys(frame, keys)
         if len(ranges) == 1 and not newest and not may_overflow and can_be_array(ranges[0], rows):
             return sum_in_arrays(frame, keys[0], sums, ranges[0]).lazy()
-        joined, joined_keys = join_keys(frame, keys, ranges)
+        compact_frame, compact_keys = join_keys(frame, keys, ranges)
         shares = math.ceil(rows / (REPEATING_ROWS if keys_repeat else SUMMED_ROWS))
         if shares <= 1:
-            summed = verbs.sum_by(joined, joined_keys, sums, newest, may_overflow=may_overflow)
-            return part_keys(summed, keys, ranges)
+            totals = verbs.sum_by(compact_frame, compact_keys, sums, newest, may_overflow=may_overflow)
+            return part_keys(totals, keys, ranges)
         # A union takes one input after the other: the rows are read for each share, and one table is held at a time.
-        share = reduce(operator.xor, (pl.col(key).hash(seed) for seed, key in enumerate(joined_keys))) % shares
-        parts = [joined.filter(share == number) for number in range(shares)]
-        of_parts = [verbs.sum_by(part, joined_keys, sums, newest, may_overflow=may_overflow) for part in parts]
+        share = reduce(operator.xor, (pl.col(key).hash(seed) for seed, key in enumerate(compact_keys))) % shares
+        parts = [compact_frame.filter(share == number) for number in range(shares)]
+        of_parts = [verbs.sum_by(part, compact_keys, sums, newest, may_overflow=may_overflow) for part in parts]
         return part_keys(pl.concat(of_parts), keys, ranges)
 
     def write(self, frame: pl.LazyFrame, folder: Location, schema: pa.Schema) -> list[Location]:
@@ -146,7 +146,7 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         """CPU seconds of this process and its Dask workers; those of other machines are in their records."""
         return cpu_seconds_of_trees([os.getpid()])
 
-    def _connected(self) -> Client:
+    def _open_client(self) -> Client:
         if self._client is None:
             self._client = self._open.enter_context(_dask_client(self._workers, self._address))
         return self._client

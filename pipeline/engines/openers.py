@@ -60,20 +60,20 @@ def open_frames(rows: Rows, most: float) -> Iterator[pl.LazyFrame]:
 def open_sums(rows: Rows, add: Add, most: int) -> Iterator[pl.LazyFrame]:
     """Open a bucket whose rows are added up by key; what is held follows from its keys, and not from its rows."""
     total: pl.DataFrame | None = None
-    held: list[pa.Table] = []
+    batch: list[pa.Table] = []
 
-    def added() -> pl.DataFrame:
-        frames = [_as_frame(held)] if total is None else [total, _as_frame(held)]
+    def add_batch() -> pl.DataFrame:
+        frames = [_as_frame(batch)] if total is None else [total, _as_frame(batch)]
         return add(pl.concat(frames))
 
     size = 0
     for _, table in unpack_pieces(rows):
-        held.append(table)
+        batch.append(table)
         size += table.nbytes
         if size > max(most, 0 if total is None else total.estimated_size()):
-            total, held, size = added(), [], 0
-    if held:
-        total = added()
+            total, batch, size = add_batch(), [], 0
+    if batch:
+        total = add_batch()
     if total is not None:
         yield total.lazy()
 
@@ -106,16 +106,16 @@ def _read_pickled(table: bytes) -> pl.DataFrame:
 
 
 def _frames(tables: Iterable[pa.Table], most: float) -> Iterator[pl.DataFrame]:
-    held: list[pa.Table] = []
+    batch: list[pa.Table] = []
     size = 0
     for table in tables:
-        if held and size + table.nbytes > most:
-            yield _as_frame(held)
-            held, size = [], 0
-        held.append(table)
+        if batch and size + table.nbytes > most:
+            yield _as_frame(batch)
+            batch, size = [], 0
+        batch.append(table)
         size += table.nbytes
-    if held:
-        yield _as_frame(held)
+    if batch:
+        yield _as_frame(batch)
 
 
 def _as_frame(tables: Sequence[pa.Table]) -> pl.DataFrame:

@@ -25,7 +25,7 @@ def rows_per_file(schema: pa.Schema) -> int:
 def ready_to_write(frame: pl.LazyFrame, schema: pa.Schema) -> pl.LazyFrame:
     """Select the columns of a schema, in the form that :func:`write_files` takes."""
     # The names of types repeat in every row: as categories they are written once a file, not once a row.
-    return frame.select(schema.names).with_columns(pl.col(_repeated(schema)).cast(pl.Categorical))
+    return frame.select(schema.names).with_columns(pl.col(_repeated_names(schema)).cast(pl.Categorical))
 
 
 def write_files(
@@ -36,8 +36,8 @@ def write_files(
     ``path_of`` is given the number of each file, from 0.
     """
     category = pa.dictionary(pa.uint32(), pa.string())
-    repeated = _repeated(schema)
-    schema = pa.schema([field.with_type(category) if field.name in repeated else field for field in schema])
+    repeated_names = _repeated_names(schema)
+    schema = pa.schema([field.with_type(category) if field.name in repeated_names else field for field in schema])
     cut = _Cut(batches, schema)
     files: list[Path] = []
     while cut.any_left():
@@ -49,7 +49,7 @@ def write_files(
     return files
 
 
-def _repeated(schema: pa.Schema) -> list[str]:
+def _repeated_names(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name.endswith("_type")]
 
 
@@ -93,14 +93,14 @@ class ParquetRowGroup:
 
 def row_groups(files: Sequence[Location], columns: Sequence[str]) -> Iterator[ParquetRowGroup]:
     """Yield the row groups of files in order, those without rows left out."""
-    wanted = set(columns)
+    names = set(columns)
     for file in files:
         footer = storage.footer_of(file)
         first = 0
         for number in range(footer.num_row_groups):
             group = footer.row_group(number)
             chunks = (group.column(ix) for ix in range(group.num_columns))
-            sizes = {chunk.path_in_schema: _decoded_bytes(chunk) for chunk in chunks if chunk.path_in_schema in wanted}
+            sizes = {chunk.path_in_schema: _decoded_bytes(chunk) for chunk in chunks if chunk.path_in_schema in names}
             if group.num_rows:
                 yield ParquetRowGroup(file, first, group.num_rows, sizes)
             first += group.num_rows

@@ -38,7 +38,7 @@ def send_to_sum(
 ) -> Rows:
     """Deal rows out to buckets by keys; rows of a key are added up before, where they are many."""
 
-    def dealt() -> Iterator[tuple[int, pa.Table]]:
+    def deal_pieces() -> Iterator[tuple[int, pa.Table]]:
         for frame in frames:
             rows = add(frame) if keys_repeat else frame
             order, starts = deal(hashes(rows, keys), buckets)
@@ -47,7 +47,7 @@ def send_to_sum(
                 order, starts = deal(hashes(rows, keys), buckets)
             yield from _slices(rows, order, starts)
 
-    return pack_pieces(dealt(), source)
+    return pack_pieces(deal_pieces(), source)
 
 
 def send_to_match(
@@ -64,33 +64,33 @@ def send_to_match(
     ``heavy`` are hashes of keys, ascending.
     """
 
-    def dealt() -> Iterator[tuple[int, pa.Table]]:
+    def deal_pieces() -> Iterator[tuple[int, pa.Table]]:
         for rows in frames:
-            hashed = hashes(rows, keys)
-            places = np.flatnonzero(np.isin(hashed, heavy))
+            key_hashes = hashes(rows, keys)
+            places = np.flatnonzero(np.isin(key_hashes, heavy))
             if is_table and places.size:
                 to_all = _as_table(rows[places])
                 yield from ((bucket, to_all) for bucket in range(buckets))
                 rest = np.delete(np.arange(rows.height), places)
-                rows, hashed = rows[rest], hashed[rest]
+                rows, key_hashes = rows[rest], key_hashes[rest]
             elif places.size:
-                hashed[places] = np.arange(source, source + places.size, dtype=np.uint64) * _GOLDEN
-            yield from _slices(rows, *deal(hashed, buckets))
+                key_hashes[places] = np.arange(source, source + places.size, dtype=np.uint64) * _GOLDEN
+            yield from _slices(rows, *deal(key_hashes, buckets))
 
-    return pack_pieces(dealt(), source)
+    return pack_pieces(deal_pieces(), source)
 
 
 def send_to_range(frames: Iterator[pl.DataFrame], source: int, keys: Sequence[str], cuts: Sequence[Cut]) -> Rows:
     """Deal sorted rows out to ranges, which end at cuts; without one, all rows are a range."""
 
-    def dealt() -> Iterator[tuple[int, pa.Table]]:
+    def deal_pieces() -> Iterator[tuple[int, pa.Table]]:
         for frame in frames:
             table = _as_table(frame)
             ends = [0, *_places(frame.select(keys), cuts), frame.height]
             for number, (first, stop) in enumerate(itertools.pairwise(ends)):
                 yield number, table.slice(first, stop - first)
 
-    return pack_pieces(dealt(), source)
+    return pack_pieces(deal_pieces(), source)
 
 
 def _places(rows: pl.DataFrame, cuts: Sequence[Cut]) -> Iterator[int]:
@@ -136,7 +136,7 @@ def write_rows(
 def hashes(rows: pl.DataFrame, keys: Sequence[str]) -> NDArray[np.uint64]:
     """Return a hash of the keys of each row; a null is hashed as 0 or as no text."""
     # Our own: that of Polars may change with its version, and two nodes of a cluster have to agree.
-    hashed = np.zeros(rows.height, np.uint64)
+    row_hashes = np.zeros(rows.height, np.uint64)
     for name in keys:
         column = rows[name]
         if column.dtype == pl.String:
@@ -145,10 +145,10 @@ def hashes(rows: pl.DataFrame, keys: Sequence[str]) -> NDArray[np.uint64]:
             at = (
                 np.frombuffer(offsets, np.int64, len(text) + 1, 8 * text.offset) if len(text) else np.zeros(1, np.int64)
             )
-            hash_texts(hashed, at, np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8))
+            hash_texts(row_hashes, at, np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8))
         else:
-            hash_integers(hashed, column.fill_null(0).cast(pl.Int64).to_numpy())
-    return hashed
+            hash_integers(row_hashes, column.fill_null(0).cast(pl.Int64).to_numpy())
+    return row_hashes
 
 
 def _slices(rows: pl.DataFrame, order: NDArray[np.uint32], starts: NDArray[np.int64]) -> Iterator[tuple[int, pa.Table]]:

@@ -65,5 +65,5 @@ class SparkEngine(SparkTables):
             return cpu_seconds_of_trees([os.getpid()]) + self._task_cpu_seconds
         jvm = self._session.sparkContext._jvm
         assert jvm is not None  # a running session has one
-        here = cpu_seconds_of_trees([os.getpid(), jvm.java.lang.ProcessHandle.current().pid()])
-        return here + self._task_cpu_seconds if self.spans_machines else here
+        driver_seconds = cpu_seconds_of_trees([os.getpid(), jvm.java.lang.ProcessHandle.current().pid()])
+        return driver_seconds + self._task_cpu_seconds if self.spans_machines else driver_seconds

@@ -56,10 +56,10 @@ def describe_jobs(session: SparkSession, description: str) -> Iterator[None]:
 def explain_failure(error: Exception, names: Sequence[str]) -> TaskError:
     """Return why Spark gave up a job; ``names`` are those of the tasks of its last stage, if they are known."""
     text = str(error)
-    if unexpected := _UNEXPECTED.search(text):
-        return TaskError(unexpected.group(1))
-    failed = _FAILED_TASK.search(text)
-    name = names[int(failed.group(1))] if failed and int(failed.group(1)) < len(names) else "(unknown)"
+    if unexpected_error := _UNEXPECTED.search(text):
+        return TaskError(unexpected_error.group(1))
+    failure = _FAILED_TASK.search(text)
+    name = names[int(failure.group(1))] if failure and int(failure.group(1)) < len(names) else "(unknown)"
     return TaskError(
         f"task {name} was given up by Spark: {text.splitlines()[0]}. A worker that vanishes was most likely "
         "killed for want of memory: raise spark.executor.memoryOverhead, or cut smaller parts "

@@ -81,6 +81,6 @@ def _by_bucket(row: tuple[Any, ...]) -> tuple[int, tuple[Any, ...]]:
 
 
 def _sort(rows: Iterable[Any], places: list[int]) -> Iterator[Any]:
-    held = sorted(rows, key=lambda row: [row[place] for place in places], reverse=True)
-    while held:
-        yield held.pop()  # nothing holds it from then on
+    stack = sorted(rows, key=lambda row: [row[place] for place in places], reverse=True)
+    while stack:
+        yield stack.pop()  # nothing holds it from then on

@@ -236,7 +236,7 @@ class SparkTables:
         return part.rows.mapInArrow(_run_task(pickle_for_worker(task)), COLUMNS)
 
     @contextmanager
-    def _settled(self, frame: SparkFrame) -> Iterator[SparkFrame]:
+    def _persist(self, frame: SparkFrame) -> Iterator[SparkFrame]:
         """Yield a frame whose rows are made once, however often they are read in this context."""
         with self._settings():  # Spark plans what is persisted at once
             send = partial(sinks.send_to_range, keys=(), cuts=())
@@ -265,8 +265,8 @@ class SparkTables:
         samples, weights = self._samples(source, keys, f"sample of {', '.join(keys)}")
         if not weights.size:
             return np.empty(0, np.uint64)
-        hashed, places = np.unique(sinks.hashes(samples, keys), return_inverse=True)
-        return hashed[np.bincount(places, weights, hashed.size) * sum(frame.widths.values()) > self.sizes.bytes]
+        key_hashes, places = np.unique(sinks.hashes(samples, keys), return_inverse=True)
+        return key_hashes[np.bincount(places, weights, key_hashes.size) * sum(frame.widths.values()) > self.sizes.bytes]
 
     def write(self, frame: SparkFrame, folder: Location, schema: pa.Schema) -> list[Location]:
         rows = self.sizes.rows_per_file or rows_per_file(schema)
@@ -279,13 +279,13 @@ class SparkTables:
         frame = frame.select(schema.names).then(partial(partition_tasks.sort, keys=keys))
         if frame.bytes <= self.sizes.bytes or not frame.parts:
             return self._write_ranges(frame, folder, schema, keys, ())
-        with self._settled(frame) as settled:
-            samples, weights = self._samples(settled, keys, describe_wave(folder, ["sample"]))
+        with self._persist(frame) as persistent_frame:
+            samples, weights = self._samples(persistent_frame, keys, describe_wave(folder, ["sample"]))
             ranges = max(
                 math.ceil(weights.sum() / self.sizes.rows_per_sorted_file),
                 math.ceil(weights.sum() * sum(frame.widths.values()) / self.sizes.bytes),
             )
-            return self._write_ranges(settled, folder, schema, keys, _cuts(samples, weights, ranges))
+            return self._write_ranges(persistent_frame, folder, schema, keys, _cuts(samples, weights, ranges))
 
     def _write_ranges(
         self, frame: SparkFrame, folder: Location, schema: pa.Schema, keys: Sequence[str], cuts: Sequence[Cut]
@@ -300,30 +300,30 @@ class SparkTables:
         records: list[TaskRecord[None]] = []
         if frame.parts:
             sink = partial(sinks.write_rows, schema=schema, rows_per_file=rows, folder=tasks)
-            written = _union([self._map(part, sink, "write") for part in frame.parts])
+            answers = _union([self._map(part, sink, "write") for part in frame.parts])
             records = [
                 TaskRecord.from_json(text.decode(), type(None))
-                for text in self._collect(written, describe_wave(folder, ["write"]))
+                for text in self._collect(answers, describe_wave(folder, ["write"]))
             ]
         files = [file for record in sorted(records, key=lambda record: record.task) for file in record.paths("table")]
-        named = [folder / f"part-{number:05d}{''.join(file.suffixes)}" for number, file in enumerate(files)]
-        for file, path in zip(files, named, strict=True):
+        targets = [folder / f"part-{number:05d}{''.join(file.suffixes)}" for number, file in enumerate(files)]
+        for file, path in zip(files, targets, strict=True):
             if storage.size(file) is None:
                 raise DamagedFileError(f"{file} is missing")
             storage.copy(file, path)
         storage.remove_tree(tasks)
-        return named
+        return targets
 
     def _collect(self, rows: Rows, description: str) -> list[bytes]:
         """Run a job; return the payloads of its rows, or raise the first error that stopped a task."""
         try:
             with self._settings(), describe_jobs(self._session, description):
-                collected = rows.collect()
+                answers = rows.collect()
         except SPARK_ERRORS as error:
             raise explain_failure(error, ()) from error
-        for row in collected:
+        for row in answers:
             raise_error(row.source, row.payload)
-        return [bytes(row.payload) for row in collected]
+        return [bytes(row.payload) for row in answers]
 
     @contextmanager
     def _settings(self) -> Iterator[None]:
@@ -341,12 +341,12 @@ class SparkTables:
                 conf.unset(name) if old is None else conf.set(name, old)
 
 
-def _run_task(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _run_task(data: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         # Here, and by value: this module loads Polars, which counts its threads then.
         from pipeline.engines.attempts import unpickle_on_worker
 
-        task: PartitionTask = unpickle_on_worker(pickled)
+        task: PartitionTask = unpickle_on_worker(data)
         context = TaskContext.get()
         assert context is not None
         yield from task.run(iter(rows), context.partitionId())
@@ -355,7 +355,7 @@ def _run_task(pickled: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[p
 
 
 def _union(rows: Sequence[Rows]) -> Rows:
-    return reduce(lambda some, others: some.union(others), rows)
+    return reduce(lambda left, right: left.union(right), rows)
 
 
 def _cuts(samples: pl.DataFrame, weights: NDArray[np.float64], ranges: int) -> list[Cut]:
@@ -364,10 +364,10 @@ def _cuts(samples: pl.DataFrame, weights: NDArray[np.float64], ranges: int) -> l
     keys = [key for key, _ in rows]
     below = np.cumsum([0.0, *(weight for _, weight in rows)])
     cuts = []
-    for wanted in below[-1] * np.arange(1, ranges) / ranges:
-        key = keys[int(np.searchsorted(below[1:], wanted))]
+    for target in below[-1] * np.arange(1, ranges) / ranges:
+        key = keys[int(np.searchsorted(below[1:], target))]
         first, stop = below[bisect_left(keys, key)], below[bisect_right(keys, key)]
-        cuts.append((key, float((wanted - first) / (stop - first))))
+        cuts.append((key, float((target - first) / (stop - first))))
     return cuts
 
 

@@ -49,8 +49,8 @@ def _run_as_rdd(session: SparkSession, function: TaskFunction[Any, Any], texts: 
 
     A DataFrame's plan, shuffle and Arrow stream cost twice the CPU time a wave, and six seconds the first time.
     """
-    placed = session.sparkContext.parallelize(texts, len(texts))
-    return list(placed.mapPartitions(_each_task(function)).collect())  # in the order of partitions
+    rdd = session.sparkContext.parallelize(texts, len(texts))
+    return list(rdd.mapPartitions(_each_task(function)).collect())  # in the order of partitions
 
 
 def _run_over_connect(
@@ -82,16 +82,16 @@ _ANSWER = pa.schema(
 
 
 def _each_task(function: TaskFunction[Any, Any]) -> Callable[[Iterable[str]], Iterator[TaskOutcome]]:
-    pickled = pickle_for_worker(function)
+    function_bytes = pickle_for_worker(function)
 
     def run(texts: Iterable[str]) -> Iterator[TaskOutcome]:
         from pipeline.engines.attempts import UnexpectedError, attempt, unpickle_on_worker
 
-        unpickled: TaskFunction[Any, Any] = unpickle_on_worker(pickled)
-        kind = payload_type(unpickled)
+        own_function: TaskFunction[Any, Any] = unpickle_on_worker(function_bytes)
+        kind = payload_type(own_function)
         for text in texts:
             try:
-                yield TaskOutcome(attempt(unpickled, Task.from_json(text, kind)).to_json(), "", "")
+                yield TaskOutcome(attempt(own_function, Task.from_json(text, kind)).to_json(), "", "")
             except UnexpectedError:
                 raise  # Spark tries again, elsewhere if it can
             except GraphquiltError as error:

@@ -81,8 +81,8 @@ def look_up(
         *(pl.col(theirs).alias(ours) for ours, theirs in on.items()),
         *(pl.col(take[new]).alias(waiting) for waiting, new in new_names.items()),
     )
-    joined = frame.join(answers, on=list(on), how="inner", maintain_order="left" if in_order else None)
-    return joined.drop(list(on)).rename(new_names)
+    matches = frame.join(answers, on=list(on), how="inner", maintain_order="left" if in_order else None)
+    return matches.drop(list(on)).rename(new_names)
 
 
 def without(frame: pl.LazyFrame, table: pl.LazyFrame, keys: Sequence[str], *, in_order: bool = False) -> pl.LazyFrame:
@@ -91,11 +91,11 @@ def without(frame: pl.LazyFrame, table: pl.LazyFrame, keys: Sequence[str], *, in
 
 
 @contextmanager
-def overflow_of(what: Any) -> Iterator[None]:
+def overflow_of(subject: Any) -> Iterator[None]:
     """Turn the failed cast of :func:`sum_by` into an InputError that names the table."""
     try:
         yield
     except pl.exceptions.InvalidOperationError as error:
         raise InputError(
-            f"a sum for {what} is beyond int64 ({error}); scale the summed column down in the input"
+            f"a sum for {subject} is beyond int64 ({error}); scale the summed column down in the input"
         ) from error

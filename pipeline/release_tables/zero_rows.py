@@ -32,7 +32,7 @@ def refuse_zero_rows(config: PipelineConfig, zero_rows: int, with_edges: int) ->
 
 def _reason(config: PipelineConfig) -> str:
     """Say why rows can be zero, and what makes them others."""
-    embedding = config.embedding.resolved(config.form)
+    embedding = config.embedding.values_of(config.form)
     if embedding.boundary != "exchange":
         return (
             f"embedding.boundary = '{embedding.boundary}' leaves out what the cut cuts; 'exchange' loses nothing, and "

@@ -20,7 +20,7 @@ SUBSPACE_ROWS = "subspace_rows"
 
 def _keys_of_rows(config: PipelineConfig) -> Any:
     """Return the keys that nights which start from each other share; None without a warm start."""
-    if config.embedding.method == "none" or not config.embedding.resolved(config.form).warm_start:
+    if config.embedding.method == "none" or not config.embedding.values_of(config.form).warm_start:
         return None
     return config.embedding.model_dump(mode="json", exclude={"shards", "align"})
 
@@ -64,7 +64,7 @@ def open_start(config: PipelineConfig, workspace: Workspace) -> WarmStart | None
         return None
     run = VECTORS.open(workspace, before)
     rows, node_arrays = (tuple(run.files(table)) for table in (SUBSPACE_ROWS, "node_arrays"))
-    subspace = EarlierSubspace(rows, node_arrays, leading=config.embedding.resolved(config.form).rank)
+    subspace = EarlierSubspace(rows, node_arrays, leading=config.embedding.values_of(config.form).rank)
     return WarmStart(before.date, subspace, run.manifest(SUBSPACE_ROWS).figures["cold_residual"])
 
 

@@ -76,16 +76,16 @@ def parquet_writer(path: Path, schema: pa.Schema, constant: Sequence[str] = ()) 
     """
     # Ids and numbers don't repeat, and a dictionary that overflows costs its build; names of types do nothing else.
     # zstd would save a fifth of the bytes for 2.5 times the CPU seconds, on tables that live for a few nights.
-    repeated = [field.name for field in schema if field.name.endswith("_type") or pa.types.is_dictionary(field.type)]
+    type_names = [field.name for field in schema if field.name.endswith("_type") or pa.types.is_dictionary(field.type)]
     # Integers as packed differences take fewer bytes than lz4 makes of them, and half the time.
-    packed = [field.name for field in schema if field.type == pa.int64() and field.name not in constant]
+    delta_names = [field.name for field in schema if field.type == pa.int64() and field.name not in constant]
     # Without Arrow's own schema in the footer: dictionaries are a matter of this file, and are read as strings.
     with pq.ParquetWriter(
         path,
         schema,
-        compression={name: "none" if name in packed else "lz4" for name in schema.names},
-        column_encoding=dict.fromkeys(packed, "DELTA_BINARY_PACKED"),
-        use_dictionary=[*repeated, *constant] or False,
+        compression={name: "none" if name in delta_names else "lz4" for name in schema.names},
+        column_encoding=dict.fromkeys(delta_names, "DELTA_BINARY_PACKED"),
+        use_dictionary=[*type_names, *constant] or False,
         dictionary_pagesize_limit=2**30,  # what comes as numbers of texts is written so
         write_statistics=_with_bounds(schema, constant),
         store_schema=False,

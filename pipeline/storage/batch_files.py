@@ -58,7 +58,7 @@ class BatchFile:
             self._reader = pa.ipc.open_file(pa.memory_map(str(location)) if can_map else files.open_ranges(location))
             self._form = _form_of(self._reader.schema)
         except _BROKEN as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
         self.count: int = self._reader.num_record_batches
 
     def read(self, number: int) -> pa.RecordBatch:
@@ -68,12 +68,12 @@ class BatchFile:
             batch.validate()  # sizes of buffers: what is hashed next lies inside of them
             is_whole = metadata is not None and metadata[_KEY] == _checksum(self._form, batch, number)
         except _BROKEN as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
         if not is_whole:
-            raise self._damaged(f"batch {number} has other rows than were written")
+            raise self._damage_error(f"batch {number} has other rows than were written")
         return batch
 
-    def _damaged(self, why: object) -> DamagedFileError:
+    def _damage_error(self, why: object) -> DamagedFileError:
         return DamagedFileError(f"{self._location} is damaged: {why}")
 
 

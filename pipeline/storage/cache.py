@@ -199,27 +199,27 @@ class FileCache:
                 with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
                     list(pool.map(fill, starts))
 
-    def _make_room(self, needed: int) -> None:
+    def _make_room(self, size: int) -> None:
         """Count bytes that come in; where they pass the bound, those files go first that nobody used for longest."""
         with self._lock("usage") as descriptor:
-            used = int(os.pread(descriptor, _DIGITS, 0) or 0)
+            total = int(os.pread(descriptor, _DIGITS, 0) or 0)
             limit = self._limit
             if limit is None:
-                limit = int(_SHARE_OF_FREE * (shutil.disk_usage(self._root).free + used))
-            if used + needed > limit:
-                used = self._evict(int(_LOW_WATER * limit) - needed)
-                if used + needed > limit and not self._is_over:
+                limit = int(_SHARE_OF_FREE * (shutil.disk_usage(self._root).free + total))
+            if total + size > limit:
+                total = self._evict(int(_LOW_WATER * limit) - size)
+                if total + size > limit and not self._is_over:
                     self._is_over = True  # said once
-                    log.warning("cache=%s bytes=%d bound=%d all_in_use=true", self._root, used + needed, limit)
-            os.pwrite(descriptor, f"{used + needed:0{_DIGITS}d}".encode(), 0)  # at once: a kill leaves a number
+                    log.warning("cache=%s bytes=%d bound=%d all_in_use=true", self._root, total + size, limit)
+            os.pwrite(descriptor, f"{total + size:0{_DIGITS}d}".encode(), 0)  # at once: a kill leaves a number
 
-    def _evict(self, wanted: int) -> int:
+    def _evict(self, most_bytes: int) -> int:
         """Remove files until the rest has at most so many bytes, or was used just now; return the bytes of the rest."""
         entries = sorted((folder.stat().st_mtime, _bytes_in(folder), folder) for folder in self._files.iterdir())
-        used = sum(size for _, size, _ in entries)
+        rest_bytes = sum(size for _, size, _ in entries)
         youngest = time.time() - _KEPT_S
         for last_use, size, folder in entries:
-            if used <= wanted or last_use > youngest:
+            if rest_bytes <= most_bytes or last_use > youngest:
                 break
             with (self._locks / folder.name[:3]).open("ab") as lock:
                 try:
@@ -227,8 +227,8 @@ class FileCache:
                 except BlockingIOError:  # it is being downloaded
                     continue
                 shutil.rmtree(folder)
-                used -= size
-        return used
+                rest_bytes -= size
+        return rest_bytes
 
 
 def _fill_chunk(descriptor: int, path: ObjectPath, about: store.ObjectVersion, start: int) -> None:
@@ -247,10 +247,10 @@ def _write_at(descriptor: int, data: bytes, start: int) -> None:
 
 def _new_staging(folder: Path) -> tuple[Path, int]:
     """Remove the folders of processes that have ended, and make one; its lock is held for as long as this one lives."""
-    for other in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError, BlockingIOError), (other / _LOCK).open("rb") as lock:
+    for entry in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), (entry / _LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(other)
+            shutil.rmtree(entry)
     own = folder / uuid4().hex
     own.mkdir(mode=0o700)
     descriptor = os.open(own / _LOCK, os.O_CREAT | os.O_WRONLY, 0o600)
@@ -286,10 +286,10 @@ def _make_private(folder: Path) -> None:
 
 def _remove_old_boots(base: Path, boot: str) -> None:
     """Remove the caches of earlier boots; a folder that another machine uses is younger than a day."""
-    for other in base.iterdir():
+    for entry in base.iterdir():
         with contextlib.suppress(FileNotFoundError):
-            if other.name != boot and (other / "locks" / "usage").stat().st_mtime < time.time() - _DAY_S:
-                shutil.rmtree(other, ignore_errors=True)
+            if entry.name != boot and (entry / "locks" / "usage").stat().st_mtime < time.time() - _DAY_S:
+                shutil.rmtree(entry, ignore_errors=True)
 
 
 def _bytes_in(folder: Path) -> int:

@@ -36,16 +36,16 @@ def is_full(error: BaseException | None) -> bool:
     return False
 
 
-def full(what: str, root: Location, needed: int | None, error: BaseException) -> DiskFullError:
+def full(step: str, root: Location, needed_bytes: int | None, error: BaseException) -> DiskFullError:
     """Return the error that says what does not fit, how much it needs and how much is free, and what to do."""
     folder = root if isinstance(root, Path) else files.staging_folder(root)
     nearest = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path("/"))
     free = shutil.disk_usage(nearest).free
     wants = f"it needs more than the {amount(free)} that are free now"
-    if needed is not None:
-        wants = f"it needs about {amount(needed)} in all, and {amount(free)} are free now"
+    if needed_bytes is not None:
+        wants = f"it needs about {amount(needed_bytes)} in all, and {amount(free)} are free now"
     full_error = DiskFullError(
-        f"{what} found no room under {folder}: {wants} ({first_line(error)}). Free some space "
+        f"{step} found no room under {folder}: {wants} ({first_line(error)}). Free some space "
         f"('graphquilt clean --workspace {root} --dry-run' lists what can go), or raise the quota if there is one; "
         "the same command then goes on where it stopped"
     )

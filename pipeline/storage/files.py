@@ -156,10 +156,10 @@ def local_file(location: Location) -> Path:
     return backend_of(location).local_file(location)
 
 
-def require_own(location: Location, wanted: Literal["file", "folder"]) -> None:
+def require_own(location: Location, kind: Literal["file", "folder"]) -> None:
     """Refuse what was put in the place of a file or folder of ours, which in an object store nothing can be."""
     if isinstance(location, Path):
-        posix.require_own(location, wanted)
+        posix.require_own(location, kind)
 
 
 def require_own_tree(folder: Location) -> None:
@@ -198,7 +198,7 @@ def new_folder(folder: Location) -> None:
         posix.make_folder(folder)
 
 
-def require_free_space(folder: Location, needed: int, what: str) -> None:
+def require_free_space(folder: Location, needed_bytes: int, step: str) -> None:
     """Refuse to start what can't be finished; an object store has no end."""
     if isinstance(folder, Path):
-        posix.require_free_space(folder, needed, what)
+        posix.require_free_space(folder, needed_bytes, step)

@@ -61,7 +61,7 @@ class Lease:
         self._path, self._state = path, state
         self.memory: dict[ObjectPath, bytes | None] = {}  # see memory_of
         self._until = taken_at + (1 - _MARGIN) * state.length_s
-        self._lost: str | None = None
+        self._loss: str | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"lease of {path}", daemon=True)
         self._thread.start()
@@ -83,11 +83,11 @@ class Lease:
         ------
         LeaseLostError : another process may have taken it.
         """
-        if self._lost is None and _now() > self._until:
-            self._lost = f"it was not renewed in time ({self._state.length_s:g} s)"
-        if self._lost is not None:
+        if self._loss is None and _now() > self._until:
+            self._loss = f"it was not renewed in time ({self._state.length_s:g} s)"
+        if self._loss is not None:
             raise LeaseLostError(
-                f"{self._state.purpose} stops without writing: it has lost {self._path}, since {self._lost}; "
+                f"{self._state.purpose} stops without writing: it has lost {self._path}, since {self._loss}; "
                 "run again, which resumes"
             )
 
@@ -97,7 +97,7 @@ class Lease:
         try:
             self.require()
         except LeaseLostError:
-            _lost[self.folder] = self
+            _lost_leases[self.folder] = self
             return
         self._thread.join(max(0.0, self._until - _now()))
         with contextlib.suppress(StorageError):  # then it expires
@@ -110,7 +110,7 @@ class Lease:
             try:
                 self.require()
                 if not self._replace(state):
-                    self._lost = "another process took it"
+                    self._loss = "another process took it"
             except LeaseLostError:
                 return
             except StorageError as error:
@@ -139,7 +139,7 @@ def hold_lease(path: ObjectPath, purpose: str, wait_s: float = 0.0, length_s: fl
     LockedError : its holder is at work, and was for ``wait_s`` seconds.
     """
     lease = _take(path, purpose, wait_s, length_s)
-    _lost.pop(lease.folder, None)
+    _lost_leases.pop(lease.folder, None)
     _leases.append(lease)
     try:
         yield lease
@@ -151,7 +151,7 @@ def hold_lease(path: ObjectPath, purpose: str, wait_s: float = 0.0, length_s: fl
 #: The leases that this process holds.
 _leases: list[Lease] = []
 #: Those that it has lost, by their folder, and has not taken again.
-_lost: dict[ObjectPath, Lease] = {}
+_lost_leases: dict[ObjectPath, Lease] = {}
 
 
 def fence_of(folder: Location) -> int:
@@ -187,33 +187,33 @@ def require_leases(location: ObjectPath) -> None:
     ------
     LeaseLostError : another process may have taken one of them.
     """
-    for lease in (*_leases, *(lease for folder, lease in _lost.items() if location.is_relative_to(folder))):
+    for lease in (*_leases, *(lease for folder, lease in _lost_leases.items() if location.is_relative_to(folder))):
         lease.require()
 
 
 def _take(path: ObjectPath, purpose: str, wait_s: float, length_s: float) -> Lease:
-    started = _now()
-    seen: tuple[str, float] | None = None  # a version, and when it was first read
+    start = _now()
+    first: tuple[str, float] | None = None  # a version, and when it was first read
     is_alive = False
     while True:
         before = _now()
         now = _read(path)
-        if now is None or not now[0].token or (seen and seen[0] == now[1] and before - seen[1] > now[0].length_s):
+        if now is None or not now[0].token or (first and first[0] == now[1] and before - first[1] > now[0].length_s):
             state = _new_state(purpose, length_s, fence=now[0].fence + 1 if now else 1)
             taken_at = _now()
             if objects.swap(path, state.to_bytes(), now[1] if now else None):
                 return Lease(path, state, taken_at)
             is_alive = True  # whoever was faster
             continue
-        if seen is None:
+        if first is None:
             log.info("lease=%s event=watched length_s=%g holder=%r", path, now[0].length_s, _describe_holder(now[0]))
-        if seen is None or seen[0] != now[1]:
-            is_alive = seen is not None
-            seen = now[1], _now()
-        if is_alive and _now() - started >= wait_s:
+        if first is None or first[0] != now[1]:
+            is_alive = first is not None
+            first = now[1], _now()
+        if is_alive and _now() - start >= wait_s:
             raise LockedError(
                 f"{purpose} can't start: {path.parent} is locked by {_describe_holder(now[0])}, which is at work. "
-                f"Waited {_now() - started:.0f} s; wait for it to end, or give --wait SECONDS."
+                f"Waited {_now() - start:.0f} s; wait for it to end, or give --wait SECONDS."
             )
         time.sleep(min(1.0, now[0].length_s / 20))
 

@@ -63,11 +63,11 @@ def lock(path: Location, purpose: str, wait_s: float = 0.0) -> Iterator[int]:
 def _holder(path: Path, purpose: str, wait_s: float) -> str:
     try:
         holder = json.loads(path.read_text())
-        who = f"{holder['purpose']}, pid {holder['pid']} on {holder['host']}, since {holder['since']}"
+        description = f"{holder['purpose']}, pid {holder['pid']} on {holder['host']}, since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # It took the lock this moment, and has not written its name yet.
-        who = "a process that has just started"
+        description = "a process that has just started"
     return (
-        f"{purpose} can't start: {path.parent} is locked by {who}. "
+        f"{purpose} can't start: {path.parent} is locked by {description}. "
         f"Waited {wait_s:g} s; wait for it to end, or give --wait SECONDS."
     )

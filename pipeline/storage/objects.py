@@ -39,7 +39,7 @@ _FENCE = re.compile(r"\.fence-(\d+)\.")
 
 
 @contextlib.contextmanager
-def _stated() -> Iterator[None]:
+def _storage_errors() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
@@ -48,25 +48,25 @@ def _stated() -> Iterator[None]:
 
 def read(path: ObjectPath) -> bytes | None:
     """Return the bytes of an object; None if there is none."""
-    with _stated():
+    with _storage_errors():
         return store.read(path)
 
 
 def read_version(path: ObjectPath) -> tuple[bytes, str] | None:
     """Return the bytes of an object and their version, for :func:`swap`; None if there is none."""
-    with _stated():
+    with _storage_errors():
         return store.read_version(path)
 
 
 def size(path: ObjectPath) -> int | None:
     """Return how many bytes an object has; None if there is none."""
-    with _stated():
+    with _storage_errors():
         return store.size(path)
 
 
 def write(path: ObjectPath, data: bytes) -> None:
     """Make or replace an object."""
-    with _stated():
+    with _storage_errors():
         client, attributes = client_of(path), store.digest_attributes(data)
         repeat_request(
             path,
@@ -91,7 +91,7 @@ def swap(path: ObjectPath, data: bytes, version: str | None, before_try: Callabl
     ------
     StorageError : the store can't be reached; or nobody can say any more whether it was done.
     """
-    with _stated():
+    with _storage_errors():
         base = store.find_version(path) if version is not None else None
         if version is not None and (base is None or base.version != version):
             return False
@@ -118,7 +118,7 @@ def require_reachable(folder: ObjectPath) -> None:
     ------
     StorageError : saying so.
     """
-    with _stated():
+    with _storage_errors():
         store.require_reachable(folder)
 
 
@@ -134,7 +134,7 @@ def require_conditional_puts(folder: ObjectPath) -> None:
     tokens = WriteTokens.of({})
     try:
         write(path, b"1")
-        with _stated():
+        with _storage_errors():
             stale = store.version(path)
             write(path, b"2")
             for mode in ("create", {"e_tag": stale, "version": stale}):
@@ -178,8 +178,8 @@ def move_in(file: Path, target: ObjectPath) -> None:
 
 def _upload(file: Path, target: ObjectPath) -> str:
     """Upload a file, a large one in parts, and return the object's version."""
-    wanted, token = file.stat().st_size, uuid4().hex
-    with _stated():
+    file_bytes, token = file.stat().st_size, uuid4().hex
+    with _storage_errors():
         for wait in _waits():
             failure: StoreError | None = None
             try:
@@ -189,8 +189,8 @@ def _upload(file: Path, target: ObjectPath) -> str:
                         str(target.key),
                         file,
                         attributes={"upload": token},
-                        use_multipart=wanted > _PART_BYTES,
-                        chunk_size=max(_PART_BYTES, -(-wanted // _MOST_PARTS)),
+                        use_multipart=file_bytes > _PART_BYTES,
+                        chunk_size=max(_PART_BYTES, -(-file_bytes // _MOST_PARTS)),
                         max_concurrency=_UPLOADS_AT_ONCE,
                     )
                 return store.version_of(target, result)
@@ -199,7 +199,7 @@ def _upload(file: Path, target: ObjectPath) -> str:
             except StoreError as error:
                 failure = error
             now = store.find_version(target)
-            if now is not None and now.attributes.get("upload") == token and now.size == wanted:
+            if now is not None and now.attributes.get("upload") == token and now.size == file_bytes:
                 return now.version
             if failure is not None and not failure.is_repeatable:
                 raise failure
@@ -215,7 +215,7 @@ def staging_folder(folder: ObjectPath) -> Path:
 def copy(source: ObjectPath | Path, target: ObjectPath) -> None:
     """Copy an object inside of its store; a very large one, or one of another place, through this machine."""
     if isinstance(source, ObjectPath) and source.bucket == target.bucket:
-        with _stated():
+        with _storage_errors():
             client = client_of(source)
             try:
                 repeat_request(source, lambda: obstore().copy(client, str(source.key), str(target.key)))
@@ -228,13 +228,13 @@ def copy(source: ObjectPath | Path, target: ObjectPath) -> None:
 
 def names_in(folder: ObjectPath) -> list[str]:
     """Return the names of objects and prefixes right below a prefix, sorted."""
-    with _stated():
+    with _storage_errors():
         return store.names_in(folder)
 
 
 def files_below(folder: ObjectPath) -> list[StoredFile]:
     """Return the objects below a prefix, sorted by name."""
-    with _stated():
+    with _storage_errors():
         return [StoredFile(name, size) for name, size in store.files_below(folder)]
 
 
@@ -262,7 +262,7 @@ def fence_in(name: str) -> int:
 
 
 def _delete(path: ObjectPath, keys: list[str]) -> None:
-    with _stated(), contextlib.suppress(FileNotFoundError):
+    with _storage_errors(), contextlib.suppress(FileNotFoundError):
         repeat_request(path, lambda: obstore().delete(client_of(path), keys))
 
 
@@ -271,13 +271,13 @@ def open_ranges(path: ObjectPath) -> pa.NativeFile:
     if file := open_cache().find(path, None):
         with contextlib.suppress(FileNotFoundError):
             return pa.OSFile(str(file))
-    with _stated():
+    with _storage_errors():
         return store.open_ranges(path)
 
 
 def local_file(path: ObjectPath) -> Path:
     """Return the object's file in the cache, downloaded and verified if it is not there yet."""
-    with _stated():
+    with _storage_errors():
         return open_cache().fetch(path)
 
 

@@ -49,20 +49,20 @@ def _take(path: Path, file: pq.ParquetFile, name: str, rows: NDArray[np.int64]) 
     dim = file.schema_arrow.field(name).type.list_size
     vectors = np.empty((rows.size, dim), np.float32)
     first = 0
-    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as data:
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ) as data:
         for number in range(file.num_row_groups):
             group = file.metadata.row_group(number)
-            here = slice(*np.searchsorted(rows, (first, first + group.num_rows)))
-            chosen, out = rows[here] - first, vectors[here]
+            span = slice(*np.searchsorted(rows, (first, first + group.num_rows)))
+            local_rows, out = rows[span] - first, vectors[span]
             first += group.num_rows
-            if not chosen.size:
+            if not local_rows.size:
                 continue
             pages = _plain_pages(data, group, name)
             if pages is None:
                 column = file.read_row_group(number, columns=[name])[name].combine_chunks()
-                out[:] = column.flatten().to_numpy().reshape(-1, dim)[chosen]
+                out[:] = column.flatten().to_numpy().reshape(-1, dim)[local_rows]
             else:
-                _copy(data, pages, chosen, out)
+                _copy(data, pages, local_rows, out)
     return vectors
 
 
@@ -73,13 +73,13 @@ def _copy(data: mmap.mmap, pages: list[tuple[int, int]], rows: NDArray[np.int64]
     first = 0  # value of the page among those of the row group
     for start, count in pages:
         stop = first + count
-        skipped = -first % dim  # of a row that began in the page before
-        whole = max(count - skipped, 0) // dim
-        here = slice(*np.searchsorted(rows, ((first + skipped) // dim, (first + skipped) // dim + whole)))
+        skip = -first % dim  # of a row that began in the page before
+        whole = max(count - skip, 0) // dim
+        span = slice(*np.searchsorted(rows, ((first + skip) // dim, (first + skip) // dim + whole)))
         # As bytes: values may lie at any address, and numpy would copy all of them to take some.
-        of_page = np.frombuffer(data, np.uint8, whole * dim * 4, start + skipped * 4 * (whole > 0)).reshape(-1, dim * 4)
-        np.take(of_page, rows[here] - (first + skipped) // dim, axis=0, out=vectors[here])
-        for at in {max(here.start - 1, 0), min(here.stop, rows.size - 1)}:  # rows that lie in two pages
+        of_page = np.frombuffer(data, np.uint8, whole * dim * 4, start + skip * 4 * (whole > 0)).reshape(-1, dim * 4)
+        np.take(of_page, rows[span] - (first + skip) // dim, axis=0, out=vectors[span])
+        for at in {max(span.start - 1, 0), min(span.stop, rows.size - 1)}:  # rows that lie in two pages
             begin, end = max(first, int(rows[at]) * dim), min(stop, (int(rows[at]) + 1) * dim)
             if begin < end:
                 shift = (at - int(rows[at])) * dim

@@ -19,14 +19,14 @@ from pipeline.errors import DiskFullError, StorageError
 from pipeline.storage.backend import StoredFile
 
 
-def require_own(path: Path, wanted: Literal["file", "folder"]) -> None:
+def require_own(path: Path, kind: Literal["file", "folder"]) -> None:
     """Refuse what was put in the place of a file or folder of ours; nothing there is fine.
 
     Raises
     ------
-    StorageError : a symbolic link, or anything else that is not ``wanted``, naming it and what to do.
+    StorageError : a symbolic link, or anything else that is not ``kind``, naming it and what to do.
     """
-    if reason := describe_foreign(path, wanted):
+    if reason := describe_foreign(path, kind):
         raise StorageError(reason)
 
 
@@ -136,8 +136,8 @@ def _durable_temporary(path: Path, data: bytes) -> Iterator[Path]:
 
 def move_in(file: Path, target: Path) -> None:
     """Make a file durable, then rename it; the rename itself is durable after :func:`fsync_folder`."""
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
     file.rename(target)
 
 
@@ -153,8 +153,8 @@ def copy(source: Path, target: Path) -> None:
         target.hardlink_to(source)
     if not target.exists():
         shutil.copyfile(source, target)
-    with target.open("rb") as opened:
-        os.fsync(opened.fileno())
+    with target.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def names_in(folder: Path) -> list[str]:
@@ -205,7 +205,7 @@ def local_file(path: Path) -> Path:
     return path
 
 
-def require_free_space(folder: Path, needed: int, what: str) -> None:
+def require_free_space(folder: Path, needed_bytes: int, step: str) -> None:
     """Refuse to start what can't be finished.
 
     Raises
@@ -213,9 +213,9 @@ def require_free_space(folder: Path, needed: int, what: str) -> None:
     DiskFullError : naming the bytes needed and the bytes free.
     """
     free = shutil.disk_usage(folder).free
-    if needed > free:
+    if needed_bytes > free:
         error = DiskFullError(
-            f"{what} needs about {amount(needed)} under {folder}, and {amount(free)} are free; free some space "
+            f"{step} needs about {amount(needed_bytes)} under {folder}, and {amount(free)} are free; free some space "
             "(graphquilt clean --dry-run lists what can go) or choose another workspace"
         )
         error.names_bytes = True

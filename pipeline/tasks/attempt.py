@@ -36,8 +36,8 @@ class Attempt:
     def path(self, role: str, suffix: str) -> Path:
         """Return where to write a file with a role ("rows", "outbox"); several files may share a role."""
         number = sum(1 for earlier, _ in self._paths if earlier == role)
-        numbered = f"-{number}" if number else ""
-        path = self._folder / f"{self.task.name}-{role}{numbered}.{self.name}.{suffix}"
+        ordinal = f"-{number}" if number else ""
+        path = self._folder / f"{self.task.name}-{role}{ordinal}.{self.name}.{suffix}"
         self._paths.append((role, path))
         return path
 
@@ -54,10 +54,10 @@ class Attempt:
         for role, path in self._paths:
             rows = storage.rows_in([path]) if path.suffix in storage.TABLE_SUFFIXES else None
             size = path.stat().st_size
-            sealed = storage.seal(path, self.task.folder, path.name.partition(".")[0] + self._fence)
-            checksum = storage.sealed_checksum(sealed)
+            target = storage.seal(path, self.task.folder, path.name.partition(".")[0] + self._fence)
+            checksum = storage.sealed_checksum(target)
             assert checksum is not None
-            files.append(TaskFile(sealed.name, role, size, checksum, rows))
+            files.append(TaskFile(target.name, role, size, checksum, rows))
         if files:
             storage.fsync_folder(self.task.folder)
         return tuple(files)
@@ -103,7 +103,7 @@ def run_task(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:
     attempt = Attempt(task)
     _reset_peak()
     resident = psutil.Process().memory_info().rss
-    started, clock, cpu = time.time(), time.monotonic(), _cpu_seconds()
+    start, clock, cpu = time.time(), time.monotonic(), _cpu_seconds()
     _check_inputs(task)
     result = function(task.payload, attempt)
     files = attempt.seal()
@@ -115,7 +115,7 @@ def run_task(function: TaskFunction[P, R], task: Task[P]) -> TaskRecord[R]:
         folder=task.folder,
         files=files,
         result=result,
-        started=started,
+        started=start,
         seconds=time.monotonic() - clock,
         cpu_seconds=_cpu_seconds() - cpu,
         peak_bytes=peak,
@@ -150,11 +150,11 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for some in value.values():
-            yield from _texts(some)
+        for inner in value.values():
+            yield from _texts(inner)
     elif isinstance(value, list | tuple):
-        for some in value:
-            yield from _texts(some)
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _cpu_seconds() -> float:

@@ -92,12 +92,12 @@ def _valid_records(
         if record is not None:
             records[path] = record
     files = {folder / file.name: (file.bytes, file.checksum) for record in records.values() for file in record.files}
-    damaged = damaged_files(files, folder, runner)
+    damage = damaged_files(files, folder, runner)
     valid: dict[str, TaskRecord[Any]] = {}
     for path, record in records.items():
-        lost = [file for file in (folder / file.name for file in record.files) if file in damaged]
-        if lost:
-            problems.append(f"{lost[0]} {damaged[lost[0]]}")
+        bad_files = [file for file in (folder / file.name for file in record.files) if file in damage]
+        if bad_files:
+            problems.append(f"{bad_files[0]} {damage[bad_files[0]]}")
             storage.remove(path)
         else:
             refuse_disagreement(valid.setdefault(record.digest, record), record)
@@ -138,12 +138,12 @@ def damaged_files(
     ------
     StorageError : this user may not read a file.
     """
-    wanted = [(path, size, checksum) for path, (size, checksum) in files.items()]
-    if runner is None or len(files) < 2 or sum(size for _, size, _ in wanted) <= _CHECKED_BY_DRIVER:
-        return _problems(wanted)
+    checks = [(path, size, checksum) for path, (size, checksum) in files.items()]
+    if runner is None or len(files) < 2 or sum(size for _, size, _ in checks) <= _CHECKED_BY_DRIVER:
+        return _problems(checks)
     scratch = folder / "_checks"
     tasks = []
-    for number, batch in enumerate(_batches(wanted, _CHECKED_BY_DRIVER)):
+    for number, batch in enumerate(_batches(checks, _CHECKED_BY_DRIVER)):
         addresses = tuple((f"file:{path}", size, checksum) for path, size, checksum in batch)
         tasks.append(Task(f"check-{number:05d}", scratch, ChecksPayload(addresses)))
     try:
@@ -155,13 +155,13 @@ def damaged_files(
 
 def check_files(payload: ChecksPayload, attempt: Attempt) -> ChecksResult:  # noqa: ARG001
     """Task: check some files."""
-    wanted = [(parse_location(text.removeprefix("file:")), size, checksum) for text, size, checksum in payload.files]
-    return ChecksResult({str(path): problem for path, problem in _problems(wanted).items()})
+    checks = [(parse_location(text.removeprefix("file:")), size, checksum) for text, size, checksum in payload.files]
+    return ChecksResult({str(path): problem for path, problem in _problems(checks).items()})
 
 
 def _problems(files: Sequence[tuple[Location, int, str]]) -> dict[Location, str]:
-    checked = ((path, storage.problem_of(path, size, checksum)) for path, size, checksum in files)
-    return {path: problem for path, problem in checked if problem}
+    results = ((path, storage.problem_of(path, size, checksum)) for path, size, checksum in files)
+    return {path: problem for path, problem in results if problem}
 
 
 def _batches(files: Sequence[tuple[Location, int, str]], most: int) -> list[list[tuple[Location, int, str]]]:
@@ -182,12 +182,12 @@ def forget(folder: Location, names: Collection[str]) -> None:
         storage.remove(path)
 
 
-def refuse_disagreement(one: TaskRecord[Any], other: TaskRecord[Any]) -> None:
+def refuse_disagreement(first: TaskRecord[Any], second: TaskRecord[Any]) -> None:
     """Raise TaskError if two attempts of one task wrote different bytes."""
-    if [(f.role, f.checksum) for f in one.files] != [(f.role, f.checksum) for f in other.files]:
+    if [(f.role, f.checksum) for f in first.files] != [(f.role, f.checksum) for f in second.files]:
         raise TaskError(
-            f"task {one.task} at {one.folder} was done twice with different results: attempt {one.attempt} on "
-            f"{one.process} and attempt {other.attempt} on {other.process}. A worker has other package versions "
+            f"task {first.task} at {first.folder} was done twice with different results: attempt {first.attempt} on "
+            f"{first.process} and attempt {second.attempt} on {second.process}. A worker has other package versions "
             "or faulty memory; compare 'graphquilt doctor' on both, then remove that folder and run again."
         )
 

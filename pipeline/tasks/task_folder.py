@@ -34,11 +34,12 @@ class TaskFolder:
         self, function: TaskFunction[P, R], name: str, payloads: Iterable[P], numbers: Iterable[int] | None = None
     ) -> list[TaskRecord[R]]:
         """Run a task for each payload. Their names end in ``numbers``, which count from 0 by default."""
-        numbered = zip(itertools.count() if numbers is None else numbers, payloads, strict=False)
-        return self.run_named(function, {f"{name}-{number:05d}": payload for number, payload in numbered})
+        pairs = zip(itertools.count() if numbers is None else numbers, payloads, strict=False)
+        return self.run_named(function, {f"{name}-{number:05d}": payload for number, payload in pairs})
 
     def run_named(self, function: TaskFunction[P, R], payloads: Mapping[str, P]) -> list[TaskRecord[R]]:
         """Run a task for each payload, by name."""
-        records = run_missing(self.runner, function, [Task(name, self.folder, each) for name, each in payloads.items()])
+        tasks = [Task(name, self.folder, payload) for name, payload in payloads.items()]
+        records = run_missing(self.runner, function, tasks)
         self.records.extend(records)
         return records

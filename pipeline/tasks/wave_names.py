@@ -27,5 +27,5 @@ def describe_wave(folder: Location, names: Iterable[str]) -> str:
 
 def _words(name: str) -> str:
     """Return a name as words: "round-02-products" is "round 2, products"."""
-    spaced = re.sub(r"[-_]+", " ", name).strip()
-    return re.sub(r"(?<!\S)0*(\d+)( ?)", lambda match: match[1] + (", " if match[2] else ""), spaced)
+    words = re.sub(r"[-_]+", " ", name).strip()
+    return re.sub(r"(?<!\S)0*(\d+)( ?)", lambda match: match[1] + (", " if match[2] else ""), words)

@@ -179,7 +179,7 @@ def embeddings(draw: st.DrawFn, form: str) -> EmbeddingConfig:
 
 def parameters_of(form: str, embedding: EmbeddingConfig) -> Parameters:
     """The same parameters as the simulator wants them."""
-    embedding = embedding.resolved(form)
+    embedding = embedding.values_of(form)
     names = [*("dim", "seed", "sparsity", "powers", "user_degree_power", "item_degree_power")]
     names += [*("iteration_weights", "degree_power", "transition", "normalize_powers", "boundary_dtype")]
     return Parameters(form=form, **{name: getattr(embedding, name) for name in names})

@@ -63,7 +63,7 @@ def test_a_night_leaves_an_orthonormal_basis_and_the_next_says_how_far_it_is_off
     parameters = spectral_parameters(groups, embedding)
     shifted = dense_operator(groups.graph, parameters)[0] + parameters.shift * np.eye(groups.nodes)
     values, vectors = np.linalg.eigh(basis.T @ shifted @ basis)
-    by_magnitude = not items and embedding.resolved("plain").eigenvalues == "both"
+    by_magnitude = not items and embedding.values_of("plain").eigenvalues == "both"
     order = np.argsort(-np.abs(values) if by_magnitude else -values)[:6]
     vectors = basis @ vectors[:, order]
     off = np.linalg.norm(shifted @ vectors - vectors * values[order]) / np.linalg.norm(values[order])
