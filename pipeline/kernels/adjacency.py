@@ -54,18 +54,18 @@ def ordered_adjacency(
     shift = min(32 - rank_bits, max(0, bucket_rows.bit_length() - 1))
     starts = np.append(indptr[: -1 : 1 << shift], indptr[-1])
     words = np.empty(indptr[-1], np.uint32)
-    carried = np.empty(0 if weight is None else words.size, np.float32)
+    sorted_weights = np.empty(0 if weight is None else words.size, np.float32)
     weights = np.empty(0, np.float32) if weight is None else weight
-    _fill_words((left, right), weights, is_computed, rank, rank_bits, shift, starts.copy(), words, carried)
+    _fill_words((left, right), weights, is_computed, rank, rank_bits, shift, starts.copy(), words, sorted_weights)
     for first, stop in itertools.pairwise(starts.tolist()):
         if weight is None:
             words[first:stop].sort()
         else:
             order = np.argsort(words[first:stop])
             words[first:stop] = words[first:stop][order]
-            carried[first:stop] = carried[first:stop][order]
+            sorted_weights[first:stop] = sorted_weights[first:stop][order]
     _to_neighbors(words, by_key, (1 << rank_bits) - 1)
-    return indptr, words.view(np.int32), None if weight is None else carried
+    return indptr, words.view(np.int32), None if weight is None else sorted_weights
 
 
 @kernel
@@ -89,7 +89,7 @@ def _fill_words(
     shift: int,
     put: Out[np.int64],
     words: Out[np.uint32],
-    carried: Out[np.float32],
+    bucket_weights: Out[np.float32],
 ) -> None:
     """Write each entry into its bucket of 2**shift rows; ``put`` is where each bucket begins."""
     left, right = ends
@@ -101,7 +101,7 @@ def _fill_words(
                 at = put[row >> shift]
                 words[at] = np.uint32(((row & in_bucket) << rank_bits) | rank[other])
                 if weight.size:
-                    carried[at] = weight[e]
+                    bucket_weights[at] = weight[e]
                 put[row >> shift] = at + 1
             if a == b:
                 break

@@ -71,7 +71,7 @@ class Kernel(Generic[_P, _R]):
         hints = get_type_hints(self._function, include_extras=True)
         (result,) = _variants(hints.pop("return"))
         _load_numba()
-        signatures = [result(*chosen) for chosen in itertools.product(*map(_variants, hints.values()))]
+        signatures = [result(*argument_types) for argument_types in itertools.product(*map(_variants, hints.values()))]
         return _njit(signatures, nogil=True, cache=True, **self._options)(self._function)
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -139,5 +139,5 @@ def _variants(hint: Any) -> list[Any]:
         return [_tuple_of(fields) for fields in itertools.product(*map(_variants, get_args(hint)))]
     if isinstance(hint, type) and issubclass(hint, tuple):
         fields = get_type_hints(hint, include_extras=True).values()
-        return [_tuple_of(chosen, hint) for chosen in itertools.product(*map(_variants, fields))]
+        return [_tuple_of(field_types, hint) for field_types in itertools.product(*map(_variants, fields))]
     return [_SCALARS.get(hint) or from_dtype(np.dtype(hint))]

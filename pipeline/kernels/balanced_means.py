@@ -92,13 +92,13 @@ def choose_with_room(distances: NDArray[np.float32], most: int) -> NDArray[np.in
 
 
 def split_rows(
-    rows: NDArray[np.float32], rounded: RoundedRows, rank: NDArray[np.uint64], groups: int, most: int
+    rows: NDArray[np.float32], rounded_rows: RoundedRows, rank: NDArray[np.uint64], groups: int, most: int
 ) -> NDArray[np.int32]:
     """Return a group of each row, by means that start from the rows of the lowest ranks.
 
     Parameters
     ----------
-    rounded : the rows, rounded. rank : (n,) uint64, a hash of what each row is of. most : rows of a group; with
+    rounded_rows : the rows, rounded. rank : (n,) uint64, a hash of what each row is of. most : rows of a group; with
         ``groups`` of them, all rows have a place.
 
     Returns
@@ -116,7 +116,7 @@ def split_rows(
         return label
     means = rows[np.sort(np.argsort(rank, kind="stable")[:groups])]
     for _ in range(_ROUNDS):
-        before, label = label, choose_with_room(rounded.distances(RoundedRows.of(means)), most)
+        before, label = label, choose_with_room(rounded_rows.distances(RoundedRows.of(means)), most)
         if np.array_equal(before, label):
             break
         has_rows = np.bincount(label, minlength=groups) > 0

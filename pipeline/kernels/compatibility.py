@@ -75,13 +75,13 @@ def fold_matrix(rows: NDArray[np.float32], matrix: NDArray[np.float64]) -> None:
     A row that H makes zero stays as it is.
     """
     for first in range(0, len(rows), _AT_ONCE):
-        some = rows[first : first + _AT_ONCE]
-        before = some.astype(np.float64)
+        batch = rows[first : first + _AT_ONCE]
+        before = batch.astype(np.float64)
         after = before @ matrix.T
         length = np.sqrt(np.einsum("ij,ij->i", after, after))
         is_changed = length > 0
         scale = np.sqrt(np.einsum("ij,ij->i", before, before))[is_changed] / length[is_changed]
-        some[is_changed] = after[is_changed] * scale[:, None]
+        batch[is_changed] = after[is_changed] * scale[:, None]
 
 
 def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -94,11 +94,11 @@ def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _weighted_gram(rows: NDArray[np.float32], weight: NDArray[np.float64]) -> NDArray[np.float64]:
     total = np.zeros((rows.shape[1], rows.shape[1]))
-    used = np.flatnonzero(weight)
-    for first in range(0, used.size, _AT_ONCE):
-        some = used[first : first + _AT_ONCE]
-        unit = _unit_rows(rows[some])
-        total += unit.T @ (unit * weight[some, None])
+    positions = np.flatnonzero(weight)
+    for first in range(0, positions.size, _AT_ONCE):
+        batch = positions[first : first + _AT_ONCE]
+        unit = _unit_rows(rows[batch])
+        total += unit.T @ (unit * weight[batch, None])
     return total
 
 

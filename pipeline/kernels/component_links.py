@@ -37,13 +37,13 @@ def least_links(
         label = np.flatnonzero(parent != np.arange(labels, dtype=np.int32)).astype(np.int32)
         return label, parent[label]
     ends = np.concatenate([left, right])
-    named = np.sort(ends)
-    named = named[np.diff(named, prepend=-1) > 0]
-    rows = np.searchsorted(named, ends).astype(np.int32)
-    parent = np.arange(named.size, dtype=np.int32)
+    end_labels = np.sort(ends)
+    end_labels = end_labels[np.diff(end_labels, prepend=-1) > 0]
+    rows = np.searchsorted(end_labels, ends).astype(np.int32)
+    parent = np.arange(end_labels.size, dtype=np.int32)
     _union(rows[: left.size], rows[left.size :], parent)
-    linked = parent != np.arange(named.size)
-    return named[linked], named[parent[linked]]
+    has_link = parent != np.arange(end_labels.size)
+    return end_labels[has_link], end_labels[parent[has_link]]
 
 
 def resolve_links(
@@ -128,11 +128,11 @@ def split_large(
     max_volume: int,
     current: Out[np.int32],
     total: Out[np.int64],
-    capped: Out[np.int32],
+    bin_label: Out[np.int32],
 ) -> None:
     """Split labels above ``max_volume``, each bin named by its least node; call by call in ascending order.
 
-    Rows with label -1 are left out: their ``capped`` stays as it is. ``current``, ``total`` (labels,) hold the open
+    Rows with label -1 are left out: their ``bin_label`` stays as it is. ``current``, ``total`` (labels,) hold the open
     bin of each label (-1: none yet) and its volume.
     """
     for row in range(label.size):
@@ -142,5 +142,5 @@ def split_large(
         if current[own] < 0 or total[own] + volume[row] > max_volume:
             current[own] = first + row
             total[own] = 0
-        capped[row] = current[own]
+        bin_label[row] = current[own]
         total[own] += volume[row]

@@ -190,21 +190,21 @@ def _count_labels(graph: WeightedGraph, state: _State) -> None:
 
 
 @inner_kernel
-def _sum_saves(v: int, graph: WeightedGraph, state: _State, saved: Out[np.int32], beside: Out[np.int32]) -> None:
-    """Fill ``saved`` with the rows that ``v`` saves in each part, as if it had none yet; ``beside`` is 0 again."""
+def _sum_saves(v: int, graph: WeightedGraph, state: _State, gains: Out[np.int32], beside: Out[np.int32]) -> None:
+    """Fill ``gains`` with the rows that ``v`` saves in each part, as if it had none yet; ``beside`` is 0 again."""
     indptr, neighbor = graph.indptr, graph.neighbor
     labels, word, used, pairs = state.labels, state.word, state.used, state.pairs
     worth, worth_minus_one, saves = state.worth, state.worth_minus_one, state.saves
-    own, most, parts = labels[v], worth.size - 1, saved.size
-    saved[:] = 0
+    own, most, parts = labels[v], worth.size - 1, gains.size
+    gains[:] = 0
     first = slot(word[v])
     if word[v] & DENSE:  # a node is no ghost where it is at home
         row = saves[first : first + parts]
         for label in range(parts):
-            saved[label] += row[label]
+            gains[label] += row[label]
     else:
         for pair in pairs[first : first + used[v]]:
-            saved[pair >> 32] += worth[min(pair & _COUNT, most)]
+            gains[pair >> 32] += worth[min(pair & _COUNT, most)]
     last = neighbor.size - 1
     # What concerns single parts goes beside the sums: the processor would have to wait for a part's new sum before
     # it could read it with its neighbours.
@@ -217,7 +217,7 @@ def _sum_saves(v: int, graph: WeightedGraph, state: _State, saved: Out[np.int32]
         if word[i] & DENSE:
             row = saves[first : first + parts]  # the loop over a slice becomes vector instructions
             for label in range(parts):
-                saved[label] += row[label]
+                gains[label] += row[label]
             if home != own:
                 beside[own] -= row[own] - worth_minus_one[row[own]]
                 if word[i] & FEW and row[own] == _ONE and state.counts[first + own] == most:  # one fewer is worth less
@@ -234,7 +234,7 @@ def _sum_saves(v: int, graph: WeightedGraph, state: _State, saved: Out[np.int32]
         elif home >= 0:
             beside[home] += _ONE
     for label in range(parts):
-        saved[label] += beside[label]
+        gains[label] += beside[label]
         beside[label] = 0
 
 
@@ -258,21 +258,21 @@ def _relabel(v: int, label: int, graph: WeightedGraph, state: _State) -> None:
 def _move_nodes(graph: WeightedGraph, order: In[np.int64], max_volume: int, state: _State) -> None:
     """Visit all nodes in order."""
     volume, labels, load = graph.volume, state.labels, state.load
-    saved, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
+    gains, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
     for v in order:
         if volume[v] == 0:
             continue
-        _sum_saves(v, graph, state, saved, beside)
+        _sum_saves(v, graph, state, gains, beside)
         own = labels[v]
-        if saved.max() == saved[own]:
+        if gains.max() == gains[own]:
             continue
         best, best_hash = own, np.uint64(0)
         for label in range(load.size):
-            if saved[label] <= saved[own] or saved[label] < saved[best] or load[label] + volume[v] > max_volume:
+            if gains[label] <= gains[own] or gains[label] < gains[best] or load[label] + volume[v] > max_volume:
                 continue
-            hashed = mix(np.uint64(v) ^ (np.uint64(label) << np.uint64(32)))
-            if saved[label] > saved[best] or hashed < best_hash:
-                best, best_hash = label, hashed
+            label_hash = mix(np.uint64(v) ^ (np.uint64(label) << np.uint64(32)))
+            if gains[label] > gains[best] or label_hash < best_hash:
+                best, best_hash = label, label_hash
         if best != own:
             _relabel(v, int(best), graph, state)
 
@@ -281,7 +281,7 @@ def _move_nodes(graph: WeightedGraph, order: In[np.int64], max_volume: int, stat
 def _relieve_parts(graph: WeightedGraph, order: In[np.int64], max_volume: int, state: _State) -> None:
     """Move nodes out of parts above ``max_volume``, those first that lose least for their volume."""
     volume, labels, load = graph.volume, state.labels, state.load
-    saved, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
+    gains, beside = np.zeros(load.size, np.int32), np.zeros(load.size, np.int32)
     candidates = 0
     for v in order:
         candidates += volume[v] > 0 and load[labels[v]] > max_volume
@@ -291,25 +291,25 @@ def _relieve_parts(graph: WeightedGraph, order: In[np.int64], max_volume: int, s
     for v in order:
         if volume[v] == 0 or load[labels[v]] <= max_volume:
             continue
-        _sum_saves(v, graph, state, saved, beside)
+        _sum_saves(v, graph, state, gains, beside)
         elsewhere = np.int32(0)
         for label in range(load.size):
             if label != labels[v] and load[label] + volume[v] <= max_volume:
-                elsewhere = max(elsewhere, saved[label])
+                elsewhere = max(elsewhere, gains[label])
         nodes[put] = v
-        loss[put] = (saved[labels[v]] - elsewhere) / volume[v]
+        loss[put] = (gains[labels[v]] - elsewhere) / volume[v]
         put += 1
     for at in np.argsort(loss, kind="mergesort"):
         v = nodes[at]
         own = labels[v]
         if load[own] <= max_volume:
             continue
-        _sum_saves(v, graph, state, saved, beside)
+        _sum_saves(v, graph, state, gains, beside)
         best = np.argmin(load)  # where none of its neighbours may be
         for label in range(load.size):
-            if label == own or load[label] + volume[v] > max_volume or saved[label] < saved[best]:
+            if label == own or load[label] + volume[v] > max_volume or gains[label] < gains[best]:
                 continue
-            if saved[label] > saved[best] or load[label] < load[best] or (load[label] == load[best] and label < best):
+            if gains[label] > gains[best] or load[label] < load[best] or (load[label] == load[best] and label < best):
                 best = np.int64(label)
         if best != own and load[best] + volume[v] <= max_volume:
             _relabel(v, int(best), graph, state)

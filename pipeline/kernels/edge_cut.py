@@ -93,15 +93,15 @@ def edges_by_child(
 @kernel
 def compact_rows(left: Out[np.int32], right: Out[np.int32], row_of: Out[np.int32]) -> Out[np.int32]:
     """Replace rows by their rank among those in use; return these, ascending. ``row_of`` is all -1, again."""
-    used = np.empty(min(row_of.size, 2 * left.size), np.int32)
+    row_ends = np.empty(min(row_of.size, 2 * left.size), np.int32)
     count = 0
     for ends in (left, right):
         for e in range(ends.size):
             if row_of[ends[e]] < 0:
                 row_of[ends[e]] = 0
-                used[count] = ends[e]
+                row_ends[count] = ends[e]
                 count += 1
-    rows = np.sort(used[:count])
+    rows = np.sort(row_ends[:count])
     for rank in range(count):
         row_of[rows[rank]] = rank
     for ends in (left, right):

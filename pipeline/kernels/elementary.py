@@ -72,8 +72,8 @@ def _split_exponent(x: float) -> tuple[float, float]:
     """(m, k) with x = m 2**k and sqrt(1/2) <= m < sqrt(2); for normal positive x."""
     bits = np.float64(x).view(np.int64)
     # Adding the distance from sqrt(2) to 2 carries into the exponent for mantissas above sqrt(2).
-    carried = bits + (np.int64(0x4000000000000000) - _SQRT2_BITS)
-    exponent = (carried >> 52) - 1023
+    shifted_bits = bits + (np.int64(0x4000000000000000) - _SQRT2_BITS)
+    exponent = (shifted_bits >> 52) - 1023
     mantissa = np.int64(bits - (exponent << 52)).view(np.float64)
     return mantissa, np.float64(exponent)
 
@@ -104,11 +104,11 @@ def log_of_normal(x: float) -> float:
 def _exact_product(a: float, b: float) -> tuple[float, float]:
     """a * b as a rounded product and its error (Dekker); a hardware fma is not on every CPU."""
     product = a * b
-    scaled = _SPLITTER * a
-    a_high = scaled - (scaled - a)
+    multiple = _SPLITTER * a
+    a_high = multiple - (multiple - a)
     a_low = a - a_high
-    scaled = _SPLITTER * b
-    b_high = scaled - (scaled - b)
+    multiple = _SPLITTER * b
+    b_high = multiple - (multiple - b)
     b_low = b - b_high
     error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
     return product, error

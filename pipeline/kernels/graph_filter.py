@@ -147,8 +147,8 @@ class GraphFilter:
         scores, nodes = np.empty((sources.size, k), np.float32), np.empty((sources.size, k), np.int64)
         bound = np.empty(sources.size)
         factor = self._to_score if candidates.factor is None else self._to_score * candidates.factor
-        listed = self._graph.degree[candidates.start : candidates.stop]
-        largest = float(power_or_zero(listed, self._rule.beta).max(initial=0.0))
+        candidate_degrees = self._graph.degree[candidates.start : candidates.stop]
+        largest = float(power_or_zero(candidate_degrees, self._rule.beta).max(initial=0.0))
         for first in range(0, sources.size, BLOCK):
             some = slice(first, min(first + BLOCK, sources.size))
             bound[some] = self._solve(sources[some]) * largest

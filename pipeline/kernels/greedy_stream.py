@@ -42,9 +42,9 @@ def stream_labels(graph: WeightedGraph, order: NDArray[np.int64], parts: int, ca
     """
     labels = np.full(graph.volume.size, -1, np.int32)
     is_shared = graph.volume == 0
-    shared = int(is_shared.sum())
+    shared_nodes = int(is_shared.sum())
     slot = np.cumsum(is_shared, dtype=np.int64) - 1
-    memory = _Memory(slot, np.full(shared * REMEMBERED, -1, np.int32), np.zeros(shared, np.int32))
+    memory = _Memory(slot, np.full(shared_nodes * REMEMBERED, -1, np.int32), np.zeros(shared_nodes, np.int32))
     _stream(read_only(graph), order, parts, capacity, memory, labels)
     return np.maximum(labels, 0)
 

@@ -115,13 +115,13 @@ def _add_logs(
     sums: Out[np.float64],
     rows: OutMatrix[np.float32],
 ) -> None:
-    indptr, scored, scores, _ = sparse
+    indptr, scored_nodes, scores, _ = sparse
     dim = rows.shape[1]
     scale = 1.0 / np.sqrt(np.float64(columns))
     for source in range(rows.shape[0]):
         sums[:] = 0.0
         for at in range(indptr[source], indptr[source + 1]):
-            node = scored[at]
+            node = scored_nodes[at]
             above = nodes * scores[at]
             if above <= 1.0 or scores[at] <= bound[node]:
                 continue

@@ -68,9 +68,13 @@ def hashed_features(indptr: NDArray[np.int64], key: NDArray[np.uint64], value: N
 
     word = splitmix64(key ^ _STREAM)
     column = (word % np.uint64(COLUMNS)).astype(np.int64)
-    signed = np.where(word >> np.uint64(63), -value.astype(np.float64), value)
+    signed_value = np.where(word >> np.uint64(63), -value.astype(np.float64), value)
     n = indptr.size - 1
-    entries = np.insert(signed, indptr[1:], 1.0), np.insert(column, indptr[1:], COLUMNS), indptr + np.arange(n + 1)
+    entries = (
+        np.insert(signed_value, indptr[1:], 1.0),
+        np.insert(column, indptr[1:], COLUMNS),
+        indptr + np.arange(n + 1),
+    )
     return csr_array(entries, shape=(n, COLUMNS + 1))
 
 
@@ -91,12 +95,12 @@ def ridge_coefficients(sums: RidgeSums, ridge: float) -> NDArray[np.float64]:
 
     Cost: 1/3 of the columns with a feature to the third, and as many squared times dim.
     """
-    used = np.flatnonzero(np.diag(sums.gram))
-    gram, penalty = sums.gram[np.ix_(used, used)], np.where(used < COLUMNS, ridge, 0.0)
-    fitted = np.linalg.solve(gram + np.diag(penalty), sums.products[used])
+    feature_columns = np.flatnonzero(np.diag(sums.gram))
+    gram, penalty = sums.gram[np.ix_(feature_columns, feature_columns)], np.where(feature_columns < COLUMNS, ridge, 0.0)
+    solution = np.linalg.solve(gram + np.diag(penalty), sums.products[feature_columns])
     rows = sums.gram[-1, -1]
-    size = math.sqrt(max(float(np.einsum("ij,ij->", fitted, gram @ fitted)), 0.0) / rows)
+    size = math.sqrt(max(float(np.einsum("ij,ij->", solution, gram @ solution)), 0.0) / rows)
     coefficients = np.zeros_like(sums.products)
     if size > 0:
-        coefficients[used] = fitted * (sums.length / rows / size)
+        coefficients[feature_columns] = solution * (sums.length / rows / size)
     return coefficients

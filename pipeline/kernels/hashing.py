@@ -31,9 +31,9 @@ def splitmix64(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     Source: Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """
     states = _as_words(words)
-    mixed = np.empty(states.size, np.uint64)
-    _mix_all(states.reshape(-1), mixed)
-    return mixed.reshape(states.shape)
+    outputs = np.empty(states.size, np.uint64)
+    _mix_all(states.reshape(-1), outputs)
+    return outputs.reshape(states.shape)
 
 
 def hash_nodes(node_key: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
@@ -48,8 +48,8 @@ def order_of_hashes(node_key: NDArray[np.uint64], seed: int) -> NDArray[np.int64
     """Return what sorts nodes by their hashes, ties by place."""
     hashes = hash_nodes(node_key, seed)
     order = np.argsort(hashes)  # four times as fast as a stable sort
-    ranked = hashes[order]
-    return np.argsort(hashes, kind="stable") if (ranked[1:] == ranked[:-1]).any() else order
+    sorted_hashes = hashes[order]
+    return np.argsort(hashes, kind="stable") if (sorted_hashes[1:] == sorted_hashes[:-1]).any() else order
 
 
 def hash_cells(node_key: NDArray[np.uint64], dim: int, seed: int) -> NDArray[np.uint64]:
@@ -112,9 +112,9 @@ def _as_words(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 @kernel
-def _mix_all(states: In[np.uint64], mixed: Out[np.uint64]) -> None:
+def _mix_all(states: In[np.uint64], outputs: Out[np.uint64]) -> None:
     for i in range(len(states)):
-        mixed[i] = mix(states[i])
+        outputs[i] = mix(states[i])
 
 
 @kernel

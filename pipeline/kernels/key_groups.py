@@ -38,13 +38,13 @@ def number_groups(keys: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.uint32]
     rows = len(keys[0])
     if rows >= 2**32 - 1:
         raise ValueError(f"{rows} rows can't be grouped at once; 2**32 - 2 can")
-    one, other = (np.ascontiguousarray(key) for key in (keys[0], keys[-1]))
+    first_key, last_key = (np.ascontiguousarray(key) for key in (keys[0], keys[-1]))
     group, first = np.empty(rows, np.uint32), np.empty(rows, np.uint32)
-    low, high = (int(one.min()), int(one.max())) if rows and len(keys) == 1 else (0, 4 * rows)
+    low, high = (int(first_key.min()), int(first_key.max())) if rows and len(keys) == 1 else (0, 4 * rows)
     if high - low < 2 * rows:  # close together
-        groups = _number_by_place(one, low, np.full(high - low + 1, _EMPTY), group, first)
+        groups = _number_by_place(first_key, low, np.full(high - low + 1, _EMPTY), group, first)
     else:
-        groups = _number_groups(one, other, np.full(1 << (2 * rows).bit_length(), _EMPTY), group, first)
+        groups = _number_groups(first_key, last_key, np.full(1 << (2 * rows).bit_length(), _EMPTY), group, first)
     return group, first[:groups]
 
 
@@ -64,12 +64,12 @@ def largest_of_groups(group: NDArray[np.uint32], groups: int, values: NDArray[np
 
 @kernel
 def _number_groups(
-    one: In[np.int64], other: In[np.int64], table: Out[np.uint32], group: Out[np.uint32], first: Out[np.uint32]
+    first_key: In[np.int64], last_key: In[np.int64], table: Out[np.uint32], group: Out[np.uint32], first: Out[np.uint32]
 ) -> int:
     mask = np.uint64(len(table) - 1)
     groups = 0
-    for row in range(len(one)):
-        place = mix(mix(np.uint64(one[row])) ^ np.uint64(other[row])) & mask
+    for row in range(len(first_key)):
+        place = mix(mix(np.uint64(first_key[row])) ^ np.uint64(last_key[row])) & mask
         while True:
             before = table[place]
             if before == _EMPTY:
@@ -78,7 +78,7 @@ def _number_groups(
                 group[row] = np.uint32(groups)
                 groups += 1
                 break
-            if one[before] == one[row] and other[before] == other[row]:
+            if first_key[before] == first_key[row] and last_key[before] == last_key[row]:
                 group[row] = group[before]
                 break
             place = (place + _ONE) & mask

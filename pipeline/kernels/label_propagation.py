@@ -110,20 +110,20 @@ def contract(graph: WeightedGraph, labels: NDArray[np.int32]) -> WeightedGraph:
 
 
 @kernel
-def _choose(neighbor: In[np.int32], first: int, stop: int, hashes: Out[np.uint32], chosen: Out[np.int64]) -> None:
-    """Fill ``chosen`` with the entries whose neighbours have the lowest hashes, whatever the order of the row."""
+def _choose(neighbor: In[np.int32], first: int, stop: int, hashes: Out[np.uint32], entries: Out[np.int64]) -> None:
+    """Fill ``entries`` with the entries whose neighbours have the lowest hashes, whatever the order of the row."""
     count = 0
     for e in range(first, stop):
-        hashed = np.uint32(np.uint32(neighbor[e]) * _ODD)  # the product is 64 bits wide
-        if count == chosen.size:
-            if hashed >= hashes[count - 1]:
+        entry_hash = np.uint32(np.uint32(neighbor[e]) * _ODD)  # the product is 64 bits wide
+        if count == entries.size:
+            if entry_hash >= hashes[count - 1]:
                 continue
             count -= 1
         at = count
-        while at > 0 and hashes[at - 1] > hashed:
-            hashes[at], chosen[at] = hashes[at - 1], chosen[at - 1]
+        while at > 0 and hashes[at - 1] > entry_hash:
+            hashes[at], entries[at] = hashes[at - 1], entries[at - 1]
             at -= 1
-        hashes[at], chosen[at] = hashed, e
+        hashes[at], entries[at] = entry_hash, e
         count += 1
 
 
@@ -143,9 +143,9 @@ def _propagate(
     ``must_fit``: nodes leave labels above ``max_volume`` even where it costs edges.
     """
     indptr, neighbor, edge_weight, volume = graph
-    shared = np.zeros(load.size, np.int32)  # edge weight that the node in hand shares with each label
-    met = np.empty(load.size + 1, np.int32)
-    hashes, chosen = np.empty(sample, np.uint32), np.empty(sample, np.int64)
+    edge_sum = np.zeros(load.size, np.int32)  # edge weight that the node in hand shares with each label
+    labels_around = np.empty(load.size + 1, np.int32)
+    hashes, sampled_entries = np.empty(sample, np.uint32), np.empty(sample, np.int64)
     moves = 0
     for k in range(order.size):
         prefetch_element(indptr, order[min(k + 2 * _AHEAD, order.size - 1)])
@@ -157,34 +157,34 @@ def _propagate(
         first, stop = indptr[v], indptr[v + 1]
         is_sampled = 0 < sample < stop - first
         if is_sampled:
-            _choose(neighbor, first, stop, hashes, chosen)
+            _choose(neighbor, first, stop, hashes, sampled_entries)
             first, stop = 0, sample
         for at in range(first, stop):
-            e = chosen[at] if is_sampled else at
+            e = sampled_entries[at] if is_sampled else at
             label = labels[neighbor[e]]
             is_loop = neighbor[e] == v
             # No branches: the processor would mispredict them, and then not load labels ahead.
-            met[count] = label
-            count += (shared[label] == 0) & (not is_loop)
-            shared[label] += 0 if is_loop else (edge_weight[e] if edge_weight.size else 1)
+            labels_around[count] = label
+            count += (edge_sum[label] == 0) & (not is_loop)
+            edge_sum[label] += 0 if is_loop else (edge_weight[e] if edge_weight.size else 1)
         is_pushed = must_fit and load[own] > max_volume and volume[v] > 0
         if is_pushed:
             lightest = np.argmin(load)
-            if shared[lightest] == 0:
-                met[count] = lightest
+            if edge_sum[lightest] == 0:
+                labels_around[count] = lightest
                 count += 1
-        best, most, best_hash = own, np.int32(-1) if is_pushed else shared[own], np.uint64(0)
+        best, most, best_hash = own, np.int32(-1) if is_pushed else edge_sum[own], np.uint64(0)
         for i in range(count):
-            label = met[i]
-            weight = shared[label]
-            shared[label] = 0
+            label = labels_around[i]
+            weight = edge_sum[label]
+            edge_sum[label] = 0
             if weight < most or label == own or load[label] + volume[v] > max_volume:
                 continue
             if weight == most and best == own:
                 continue  # no move without gain: passes end
-            hashed = mix(np.uint64(v) ^ (np.uint64(label) << np.uint64(32)))
-            if weight > most or hashed < best_hash:
-                best, most, best_hash = label, weight, hashed
+            label_hash = mix(np.uint64(v) ^ (np.uint64(label) << np.uint64(32)))
+            if weight > most or label_hash < best_hash:
+                best, most, best_hash = label, weight, label_hash
         if best != own:
             load[own] -= volume[v]
             load[best] += volume[v]
@@ -197,16 +197,16 @@ def _propagate(
 def _renumber_labels(labels: Out[np.int32], load: Out[np.int64]) -> Out[np.int64]:
     """Replace the labels in use by 0, 1, ... in the order of their first row; return their loads."""
     number = np.full(load.size, -1, np.int32)
-    renumbered = np.empty(load.size, np.int64)
-    used = 0
+    new_load = np.empty(load.size, np.int64)
+    count = 0
     for row in range(labels.size):
         label = labels[row]
         if number[label] < 0:
-            number[label] = used
-            renumbered[used] = load[label]
-            used += 1
+            number[label] = count
+            new_load[count] = load[label]
+            count += 1
         labels[row] = number[label]
-    return renumbered[:used].copy()
+    return new_load[:count].copy()
 
 
 @kernel
@@ -228,8 +228,8 @@ def _contract(
 ) -> None:
     indptr, neighbor, edge_weight, _ = graph
     clusters = starts.size - 1
-    shared = np.zeros(clusters, np.int32)
-    met = np.empty(clusters + 1, np.int32)
+    edge_sum = np.zeros(clusters, np.int32)
+    labels_around = np.empty(clusters + 1, np.int32)
     put = 0
     for cluster in range(clusters):
         count = 0
@@ -242,12 +242,12 @@ def _contract(
             for e in range(indptr[v], indptr[v + 1]):
                 label = labels[neighbor[e]]
                 is_inside = label == cluster
-                met[count] = label
-                count += (shared[label] == 0) & (not is_inside)
-                shared[label] += 0 if is_inside else (edge_weight[e] if edge_weight.size else 1)
-        for label in met[:count]:
+                labels_around[count] = label
+                count += (edge_sum[label] == 0) & (not is_inside)
+                edge_sum[label] += 0 if is_inside else (edge_weight[e] if edge_weight.size else 1)
+        for label in labels_around[:count]:
             out_neighbor[put] = label
-            out_weight[put] = shared[label]
-            shared[label] = 0
+            out_weight[put] = edge_sum[label]
+            edge_sum[label] = 0
             put += 1
         out_indptr[cluster + 1] = put

@@ -50,15 +50,15 @@ def logistic_regressions(
     if ((members == 0) | (members == labels.shape[0])).any():
         raise ValueError("a label has no row, or all rows; leave it out")
     mean = rows.mean(axis=0)
-    centred = rows - mean
-    spread, axes = np.linalg.eigh(centred.T @ centred)
-    turned = np.column_stack((centred @ axes, np.ones(rows.shape[0])))
+    deviations = rows - mean
+    spread, axes = np.linalg.eigh(deviations.T @ deviations)
+    features = np.column_stack((deviations @ axes, np.ones(rows.shape[0])))
     curvature = np.append(np.maximum(spread, 0.0), rows.shape[0])
     penalty = np.append(np.ones(rows.shape[1]), 0.0)
     share = members / labels.shape[0]
     weights = np.zeros((rows.shape[1] + 1, labels.shape[1]))
     weights[-1] = np.log(share / (1.0 - share))  # the best constant
-    _newton(turned, labels, strength, curvature, penalty, weights)
+    _newton(features, labels, strength, curvature, penalty, weights)
     straight = axes @ weights[:-1]
     return straight, weights[-1] - mean @ straight
 
@@ -96,12 +96,12 @@ def _newton(
         # Inner accuracy grows as the outer one does: far from the end an exact step is wasted.
         accuracy = np.minimum(0.1, np.sqrt(size / np.maximum(goal[left], 1e-300) * _TOLERANCE))
         direction = _solve(rows, certainty, strength, penalty, condition, -gradient, accuracy)
-        moved = rows @ direction
+        score_step = rows @ direction
         slope = (gradient * direction).sum(axis=0)
         before = scores[:, left], weights[:, left]
-        length = _lengths(*before, moved, direction, labels[:, left], strength, penalty, slope)
+        length = _lengths(*before, score_step, direction, labels[:, left], strength, penalty, slope)
         weights[:, left] += length * direction
-        scores[:, left] += length * moved
+        scores[:, left] += length * score_step
         stuck = length == 0.0  # at the last digit: no step lowers the loss any more
         left = left[~stuck]
         if not left.size:
@@ -114,27 +114,27 @@ def _solve(
     strength: float,
     penalty: NDArray[np.float64],
     condition: NDArray[np.float64],
-    wanted: NDArray[np.float64],
+    right_side: NDArray[np.float64],
     accuracy: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Preconditioned conjugate gradients on (penalty + C X' W X) x = wanted, a column each."""
-    solution = np.zeros_like(wanted)
-    rest = wanted.copy()
-    pushed = rest / condition
-    way = pushed.copy()
-    energy = (rest * pushed).sum(axis=0)
-    goal = accuracy * np.linalg.norm(wanted, axis=0)
+    solution = np.zeros_like(right_side)
+    rest = right_side.copy()
+    preconditioned_rest = rest / condition
+    way = preconditioned_rest.copy()
+    energy = (rest * preconditioned_rest).sum(axis=0)
+    goal = accuracy * np.linalg.norm(right_side, axis=0)
     for _ in range(_MOST_INNER):
-        curved = penalty[:, None] * way + strength * (rows.T @ (certainty * (rows @ way)))
-        bend = (way * curved).sum(axis=0)
+        curvature = penalty[:, None] * way + strength * (rows.T @ (certainty * (rows @ way)))
+        bend = (way * curvature).sum(axis=0)
         length = np.divide(energy, bend, out=np.zeros_like(energy), where=bend > 0)
         solution += length * way
-        rest -= length * curved
+        rest -= length * curvature
         if (np.linalg.norm(rest, axis=0) <= goal).all():
             break
-        pushed = rest / condition
-        fresh = (rest * pushed).sum(axis=0)
-        way = pushed + np.divide(fresh, energy, out=np.zeros_like(fresh), where=energy > 0) * way
+        preconditioned_rest = rest / condition
+        fresh = (rest * preconditioned_rest).sum(axis=0)
+        way = preconditioned_rest + np.divide(fresh, energy, out=np.zeros_like(fresh), where=energy > 0) * way
         energy = fresh
     return solution
 
@@ -142,7 +142,7 @@ def _solve(
 def _lengths(
     scores: NDArray[np.float64],
     weights: NDArray[np.float64],
-    moved: NDArray[np.float64],
+    score_step: NDArray[np.float64],
     direction: NDArray[np.float64],
     labels: NDArray[np.bool_],
     strength: float,
@@ -151,9 +151,9 @@ def _lengths(
 ) -> NDArray[np.float64]:
     """A step length for each label that lowers its loss: 1, 1/2, 1/4, ...; 0 where none does."""
 
-    def loss(length: NDArray[np.float64], some: NDArray[np.int64]) -> NDArray[np.float64]:
-        fit = log_loss(scores[:, some] + length[some] * moved[:, some], labels[:, some]).sum(axis=0)
-        size = penalty[:, None] * (weights[:, some] + length[some] * direction[:, some]) ** 2
+    def loss(length: NDArray[np.float64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        fit = log_loss(scores[:, columns] + length[columns] * score_step[:, columns], labels[:, columns]).sum(axis=0)
+        size = penalty[:, None] * (weights[:, columns] + length[columns] * direction[:, columns]) ** 2
         return np.asarray(strength * fit + 0.5 * size.sum(axis=0))
 
     length = np.ones(slope.size)

@@ -45,19 +45,19 @@ def _merge(
     for source in range(bounds.shape[0]):
         heads[:] = bounds[source, :, 0]
         while counts[source] < k:
-            chosen = -1
+            best_list = -1
             for at in range(lists):
                 if heads[at] == bounds[source, at, 1]:
                     continue
-                if chosen >= 0:
-                    score, other = scores[heads[at]], scores[heads[chosen]]
-                    if score < other or (score == other and nodes[heads[at]] > nodes[heads[chosen]]):
+                if best_list >= 0:
+                    score, other = scores[heads[at]], scores[heads[best_list]]
+                    if score < other or (score == other and nodes[heads[at]] > nodes[heads[best_list]]):
                         continue
-                chosen = at
-            if chosen < 0:
+                best_list = at
+            if best_list < 0:
                 break
-            best[put] = nodes[heads[chosen]]
-            their_scores[put] = scores[heads[chosen]]
-            heads[chosen] += 1
+            best[put] = nodes[heads[best_list]]
+            their_scores[put] = scores[heads[best_list]]
+            heads[best_list] += 1
             counts[source] += 1
             put += 1

@@ -68,15 +68,15 @@ def move_nodes(
     clusters = np.zeros((nodes, 4))
     for column, values in enumerate((graph.row_degree, graph.column_degree, graph.size), start=1):
         clusters[:, column] = _sum_up(label, values, nodes)
-    touched, ring = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
+    clusters_around, ring = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
     moves = 0
     while True:
         is_in = np.ones(nodes, np.bool_)  # what stays is never put in
         ring[: order.size] = order
         queue = _Queue(ring, is_in, order.size, _NO_BOUND if most_visits is None else most_visits)
-        made = _move(read_only(graph), label, penalty, max_size, clusters, touched, queue)
-        moves += made
-        if not made or most_visits is not None:
+        moves_of_pass = _move(read_only(graph), label, penalty, max_size, clusters, clusters_around, queue)
+        moves += moves_of_pass
+        if not moves_of_pass or most_visits is not None:
             return moves
 
 
@@ -122,7 +122,7 @@ def _move(
     penalty: float,
     max_size: float,
     clusters: OutMatrix[np.float64],
-    touched: Out[np.int32],
+    clusters_around: Out[np.int32],
     queue: _Queue,
 ) -> int:
     # Columns of clusters: weight of the node's edges to it (0 between visits), degrees of its rows and columns, size.
@@ -141,22 +141,22 @@ def _move(
         clusters[own, 1] -= of_rows
         clusters[own, 2] -= of_columns
         clusters[own, 3] -= size
-        met = 0
+        count = 0
         for entry in range(indptr[node], indptr[node + 1]):
             if neighbor[entry] == node:
                 continue
             cluster = label[neighbor[entry]]
             link = clusters[cluster, 0]
             if link == 0.0:
-                touched[met] = cluster
-                met += 1
+                clusters_around[count] = cluster
+                count += 1
             clusters[cluster, 0] = link + weight_of(weight, entry)
         row_penalty, column_penalty = penalty * of_rows, penalty * of_columns
         best = own
         best_gain = clusters[own, 0] - row_penalty * clusters[own, 2] - column_penalty * clusters[own, 1]
         best_gain += LEAST_GAIN * (of_rows + of_columns)
-        for at in range(met):
-            cluster = touched[at]
+        for at in range(count):
+            cluster = clusters_around[at]
             gain = clusters[cluster, 0] - row_penalty * clusters[cluster, 2] - column_penalty * clusters[cluster, 1]
             clusters[cluster, 0] = 0.0
             if gain > best_gain and clusters[cluster, 3] + size <= max_size and cluster != own:

@@ -95,8 +95,8 @@ def round_rows(x: NDArray[np.float32], dtype: str) -> None:
     if dtype == "float32":
         return
     for first in range(0, len(x), _AT_ONCE):
-        some = x[first : first + _AT_ONCE]
-        some[:] = decode_rows(*encode_rows(some, dtype))
+        batch = x[first : first + _AT_ONCE]
+        batch[:] = decode_rows(*encode_rows(batch, dtype))
 
 
 def _check_dtype(dtype: str) -> None:

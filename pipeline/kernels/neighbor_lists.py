@@ -51,12 +51,12 @@ def neighbor_lists(
     indptr = np.zeros(rows + 1, np.int64)
     _count(left, right, indptr)
     np.cumsum(indptr, out=indptr)
-    unordered = np.empty(indptr[-1], np.int32)
-    _fill(left, right, indptr[:-1].copy(), unordered)
+    neighbor_by_edge = np.empty(indptr[-1], np.int32)
+    _fill(left, right, indptr[:-1].copy(), neighbor_by_edge)
     if not ascending:
-        return indptr, unordered
-    neighbor = np.empty_like(unordered)
-    _transpose(indptr, unordered, indptr[:-1].copy(), neighbor)
+        return indptr, neighbor_by_edge
+    neighbor = np.empty_like(neighbor_by_edge)
+    _transpose(indptr, neighbor_by_edge, indptr[:-1].copy(), neighbor)
     return indptr, neighbor
 
 
@@ -88,9 +88,9 @@ def _fill(left: In[np.int32], right: In[np.int32], put: Out[np.int64], neighbor:
 
 
 @kernel
-def _transpose(indptr: In[np.int64], neighbor: In[np.int32], put: Out[np.int64], transposed: Out[np.int32]) -> None:
+def _transpose(indptr: In[np.int64], neighbor: In[np.int32], put: Out[np.int64], neighbor_out: Out[np.int32]) -> None:
     for row in range(indptr.size - 1):
         for e in range(indptr[row], indptr[row + 1]):
             other = neighbor[e]
-            transposed[put[other]] = row
+            neighbor_out[put[other]] = row
             put[other] += 1

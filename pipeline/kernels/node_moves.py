@@ -60,9 +60,9 @@ class Proposals(NamedTuple):
         sorted_columns: list[NDArray[Any]] = [column[order] for column in columns]
         return cls(*sorted_columns)
 
-    def take(self, chosen: NDArray[np.bool_]) -> Proposals:
+    def take(self, is_chosen: NDArray[np.bool_]) -> Proposals:
         """Return some of the proposals, in their order."""
-        columns: list[NDArray[Any]] = [column[chosen] for column in self]
+        columns: list[NDArray[Any]] = [column[is_chosen] for column in self]
         return Proposals(*columns)
 
 
@@ -116,9 +116,9 @@ def choose_moves(moves: Proposals, first_label: int, load: NDArray[np.int64], ma
     ``load`` is that of the labels from ``first_label`` on. Leaving does not make room before the next round, so
     that no label ever has more than ``max_volume`` because of a move.
     """
-    chosen = np.zeros(moves.node.size, np.bool_)
-    _choose(moves.label, moves.volume, first_label, load, max_volume, False, chosen)
-    return chosen
+    is_chosen = np.zeros(moves.node.size, np.bool_)
+    _choose(moves.label, moves.volume, first_label, load, max_volume, False, is_chosen)
+    return is_chosen
 
 
 def choose_moves_to_send(moves: Proposals, load: NDArray[np.int64], max_volume: int) -> NDArray[np.bool_]:
@@ -127,9 +127,9 @@ def choose_moves_to_send(moves: Proposals, load: NDArray[np.int64], max_volume: 
     Those that would be chosen if there were no others, and for each label the first that does not fit: where
     all are together, it still shuts out what comes after it, whoever sends that.
     """
-    chosen = np.zeros(moves.node.size, np.bool_)
-    _choose(moves.label, moves.volume, 0, load, max_volume, True, chosen)
-    return chosen
+    is_chosen = np.zeros(moves.node.size, np.bool_)
+    _choose(moves.label, moves.volume, 0, load, max_volume, True, is_chosen)
+    return is_chosen
 
 
 def group_nodes(moves: Proposals, own_label: NDArray[np.int32], max_volume: int) -> NDArray[np.int32]:
@@ -208,9 +208,9 @@ def _heaviest_label(
             continue
         if weight == most and best < 0:
             continue  # no move without gain: rounds end
-        hashed = mix(word ^ mix(np.uint64(label)))
-        if weight > most or hashed < best_word:
-            best, most, best_word = label, weight, hashed
+        label_hash = mix(word ^ mix(np.uint64(label)))
+        if weight > most or label_hash < best_word:
+            best, most, best_word = label, weight, label_hash
     return best, most
 
 
@@ -290,21 +290,21 @@ def _choose(
     load: In[np.int64],
     max_volume: int,
     with_first_over: bool,
-    chosen: Out[np.bool_],
+    is_chosen: Out[np.bool_],
 ) -> None:
     room, is_full = np.int64(0), False
     for i in range(label.size):
         if i == 0 or label[i] != label[i - 1]:
             room, is_full = max_volume - load[label[i] - first_label], False
         if volume[i] == 0:
-            chosen[i] = True
+            is_chosen[i] = True
         elif not is_full:
             if volume[i] > room:
                 is_full = True
-                chosen[i] = with_first_over
+                is_chosen[i] = with_first_over
             else:
                 room -= volume[i]
-                chosen[i] = True
+                is_chosen[i] = True
 
 
 @kernel

@@ -22,8 +22,8 @@ def prefetch_element(_typing_context: Any, array: Any, index: Any) -> Any:
         data = context.make_array(kind)(context, builder, values[0]).data
         element = builder.gep(data, [values[1]], source_etype=context.get_data_type(kind.dtype))
         pointer = ir.PointerType()
-        wanted = ir.FunctionType(ir.VoidType(), [pointer, _INT32, _INT32, _INT32])
-        prefetch = cgutils.get_or_insert_function(builder.module, wanted, "llvm.prefetch.p0")
+        function_type = ir.FunctionType(ir.VoidType(), [pointer, _INT32, _INT32, _INT32])
+        prefetch = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
         # For reading, into all cache levels, data.
         builder.call(prefetch, [element, _INT32(0), _INT32(3), _INT32(1)])
         return context.get_dummy_value()

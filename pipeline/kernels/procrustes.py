@@ -79,21 +79,23 @@ def rotation_to(groups: Mapping[str, CrossSums], dim: int) -> Rotation:
     ------
     Schönemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 1966.
     """
-    counted = {name: groups[name] for name in sorted(groups) if groups[name].own_squares * groups[name].other_squares}
-    if not counted:
+    nonzero_groups = {
+        name: groups[name] for name in sorted(groups) if groups[name].own_squares * groups[name].other_squares
+    }
+    if not nonzero_groups:
         return Rotation(np.eye(dim), math.inf, {})
     target = np.zeros((dim, dim))
-    for sums in counted.values():
+    for sums in nonzero_groups.values():
         target += sums.products / sums.other_squares
     left, values, right = np.linalg.svd(target)
-    known = values > values[0] * dim * np.finfo(np.float64).eps
-    matrix = left[:, known] @ right[known]
-    if not known.all():
-        free_left, free_right = left[:, ~known], right[~known].T
+    is_positive = values > values[0] * dim * np.finfo(np.float64).eps
+    matrix = left[:, is_positive] @ right[is_positive]
+    if not is_positive.all():
+        free_left, free_right = left[:, ~is_positive], right[~is_positive].T
         # The same for any bases of the two null spaces, as long as no direction of one is orthogonal to the other.
         inner_left, _, inner_right = np.linalg.svd(free_left.T @ free_right)
         matrix += free_left @ (inner_left @ inner_right) @ free_right.T
-    residuals = {name: _residual(sums, matrix) for name, sums in counted.items()}
+    residuals = {name: _residual(sums, matrix) for name, sums in nonzero_groups.items()}
     overall = math.sqrt(sum(value * value for value in residuals.values()) / len(residuals))
     return Rotation(matrix, overall, residuals)
 
@@ -101,8 +103,8 @@ def rotation_to(groups: Mapping[str, CrossSums], dim: int) -> Rotation:
 def rotate_rows(x: NDArray[np.float32], matrix: NDArray[np.float64]) -> None:
     """``x @ matrix`` in place, in float64 and rounded once; a zero row stays one. (n, dim), (dim, dim)."""
     for first in range(0, len(x), _AT_ONCE):
-        some = x[first : first + _AT_ONCE]
-        some[:] = some.astype(np.float64) @ matrix
+        batch = x[first : first + _AT_ONCE]
+        batch[:] = batch.astype(np.float64) @ matrix
 
 
 def _squares(rows: NDArray[np.float64]) -> float:

@@ -204,13 +204,13 @@ def _fill_empty(
     """Give rows without an entry in all columns one, where its column is here."""
     unseen = 0 if first_col else out.shape[1]
     for i in np.flatnonzero(is_empty):
-        found = False
+        has_entry = False
         for col in range(unseen, np.int64(columns)):
             word = mix(rows[i] + np.uint64(col))
             if word < plus_below or word > minus_above:
-                found = True
+                has_entry = True
                 break
-        if found:
+        if has_entry:
             continue
         word = mix(rows[i] + _NO_COLUMN)
         # The upper half of the word scaled to the columns; its lowest bit is the sign.
@@ -281,7 +281,7 @@ def _far_quantile(root: float) -> float:
 
 @ieee_kernel
 def quantiles(
-    centred: Out[np.float64],
+    deviations: Out[np.float64],
     result: Out[np.float64],
     tails: Out[np.int64],
     roots: Out[np.float64],
@@ -292,22 +292,22 @@ def quantiles(
     The centre first, everywhere and without branches; then the outer 15 % gathered side by side.
     Both loops become vector code, which a loop with a branch per entry would not.
     """
-    dim = len(centred)
+    dim = len(deviations)
     for j in range(dim):
-        result[j] = _central_quantile(centred[j])
+        result[j] = _central_quantile(deviations[j])
     count = 0
     for j in range(dim):
         tails[count] = j
-        count += abs(centred[j]) > _CENTRE
+        count += abs(deviations[j]) > _CENTRE
     for t in range(count):
-        roots[t] = 0.5 - abs(centred[tails[t]])
+        roots[t] = 0.5 - abs(deviations[tails[t]])
     for t in range(count):
         roots[t] = math.sqrt(-log_of_normal(roots[t]))
     for t in range(count):
         values[t] = _tail_quantile(roots[t])
     for t in range(count):
         value = values[t] if roots[t] <= _FAR else _far_quantile(roots[t])  # one entry in 10**10
-        result[tails[t]] = math.copysign(value, centred[tails[t]])
+        result[tails[t]] = math.copysign(value, deviations[tails[t]])
 
 
 @kernel
@@ -315,7 +315,7 @@ def _fill_normal(
     rows: In[np.uint64], first_col: int, factors: In[np.float64], is_scaled: bool, out: OutMatrix[np.float32]
 ) -> None:
     dim = out.shape[1]
-    centred = np.empty(dim)
+    deviations = np.empty(dim)
     result = np.empty(dim)
     roots = np.empty(dim)
     values = np.empty(dim)
@@ -325,8 +325,8 @@ def _fill_normal(
         for col in range(dim):
             # 52 bits and a half: an exact double, symmetric about 1/2, never 0 or 1.
             high = np.int64(mix(row + np.uint64(col)) >> _SHIFT_12)
-            centred[col] = (np.float64(high) + 0.5) * 2.0**-52 - 0.5
-        quantiles(centred, result, tails, roots, values)
+            deviations[col] = (np.float64(high) + 0.5) * 2.0**-52 - 0.5
+        quantiles(deviations, result, tails, roots, values)
         if is_scaled:
             factor = factors[i]
             for col in range(dim):

@@ -82,7 +82,7 @@ def keep_best(
     queries: InMatrix[np.float32],
     rows: InMatrix[np.float32],
     slack: In[np.float32],
-    excluded: Exclusions,
+    exclusions: Exclusions,
     best_scores: OutMatrix[np.float32],
     best_positions: OutMatrix[np.int64],
 ) -> None:
@@ -98,7 +98,7 @@ def keep_best(
     rough : **overwritten**: excluded entries and padding become -inf.
     queries, rows : (>= q, dim) and (all rows, dim) float32.
     slack : (q,) float32: how far a query's rough scores may be from the exact ones.
-    excluded : positions of all tiles.
+    exclusions : positions of all tiles.
     best_scores, best_positions : (q, k) float32 and int64, changed in place: a heap for each query.
         Begin with -inf and ``NO_ROW``, end with ``best_first``.
 
@@ -108,16 +108,16 @@ def keep_best(
     order about k ln(n / k) rows, and those that tie with the last of the list to within the slack.
     """
     tile, first, n = rough
-    indptr, excluded_positions = excluded
+    indptr, excluded_positions = exclusions
     k = best_scores.shape[1]
     for query in range(best_scores.shape[0]):
         row = tile[query]
         row[n:] = -np.inf
-        gone = excluded_positions[indptr[query] : indptr[query + 1]]
-        for at in range(np.searchsorted(gone, first), gone.size):
-            if gone[at] >= first + n:
+        query_exclusions = excluded_positions[indptr[query] : indptr[query + 1]]
+        for at in range(np.searchsorted(query_exclusions, first), query_exclusions.size):
+            if query_exclusions[at] >= first + n:
                 break
-            row[gone[at] - first] = -np.inf
+            row[query_exclusions[at] - first] = -np.inf
         scores, positions = best_scores[query], best_positions[query]
         bar = np.float32(scores[0] - slack[query])
         for start in range(0, n, STRIDE):
@@ -152,21 +152,21 @@ def best_first(best_scores: OutMatrix[np.float32], best_positions: OutMatrix[np.
 
 @kernel
 def mark_hits(
-    ranked: InMatrix[np.int64], answer_indptr: In[np.int64], answers: In[np.int64], hits: OutMatrix[np.bool_]
+    rankings: InMatrix[np.int64], answer_indptr: In[np.int64], answers: In[np.int64], hits: OutMatrix[np.bool_]
 ) -> None:
     """Which places of each ranking hold an answer.
 
     Parameters
     ----------
-    ranked : (q, k) int64 positions, best first; ``NO_ROW`` is never an answer.
+    rankings : (q, k) int64 positions, best first; ``NO_ROW`` is never an answer.
     answer_indptr, answers : (>= q + 1,) and (nnz,) int64: ascending positions, none below 0.
     hits : (q, k) bool, written.
     """
-    for query in range(ranked.shape[0]):
-        wanted = answers[answer_indptr[query] : answer_indptr[query + 1]]
-        for place in range(ranked.shape[1]):
-            at = np.searchsorted(wanted, ranked[query, place])
-            hits[query, place] = at < wanted.size and wanted[at] == ranked[query, place]
+    for query in range(rankings.shape[0]):
+        query_answers = answers[answer_indptr[query] : answer_indptr[query + 1]]
+        for place in range(rankings.shape[1]):
+            at = np.searchsorted(query_answers, rankings[query, place])
+            hits[query, place] = at < query_answers.size and query_answers[at] == rankings[query, place]
 
 
 @kernel

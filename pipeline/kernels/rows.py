@@ -202,15 +202,15 @@ def fill_norms(x: InMatrix[np.float32], norms: Out[np.float64]) -> None:
     dim = x.shape[1]
     rest = dim % GROUP
     # The last group, filled up with zeros: adding 0.0 to a sum of squares changes nothing.
-    padded = np.zeros((1, GROUP), np.float32)
+    last_group = np.zeros((1, GROUP), np.float32)
     for i in range(len(x)):
         total = 0.0
         for col in range(0, dim - rest, GROUP):
             total += square_sum_of_group(x, i, col)
         if rest:
             for j in range(rest):
-                padded[0, j] = x[i, dim - rest + j]
-            total += square_sum_of_group(padded, 0, 0)
+                last_group[0, j] = x[i, dim - rest + j]
+            total += square_sum_of_group(last_group, 0, 0)
         norms[i] = math.sqrt(total)
 
 
@@ -218,14 +218,14 @@ def fill_norms(x: InMatrix[np.float32], norms: Out[np.float64]) -> None:
 def _group_squares(x: InMatrix[np.float32], squares: OutMatrix[np.float64]) -> None:
     dim = x.shape[1]
     rest = dim % GROUP
-    padded = np.zeros((1, GROUP), np.float32)
+    last_group = np.zeros((1, GROUP), np.float32)
     for i in range(len(x)):
         for group in range(dim // GROUP):
             squares[i, group] = square_sum_of_group(x, i, group * GROUP)
         if rest:
             for j in range(rest):
-                padded[0, j] = x[i, dim - rest + j]
-            squares[i, dim // GROUP] = square_sum_of_group(padded, 0, 0)
+                last_group[0, j] = x[i, dim - rest + j]
+            squares[i, dim // GROUP] = square_sum_of_group(last_group, 0, 0)
 
 
 @kernel
@@ -243,8 +243,8 @@ def round_to_bfloat16(bits: InMatrix[np.uint32], out: OutMatrix[np.uint16]) -> N
         for col in range(bits.shape[1]):
             word = bits[i, col]
             # Just below half of the last bit that stays, and that bit itself: ties go to even.
-            rounded = word + np.uint32(0x7FFF) + ((word >> _SHIFT_16) & np.uint32(1))
-            out[i, col] = np.uint16(rounded >> _SHIFT_16)
+            rounded_word = word + np.uint32(0x7FFF) + ((word >> _SHIFT_16) & np.uint32(1))
+            out[i, col] = np.uint16(rounded_word >> _SHIFT_16)
 
 
 @kernel

@@ -34,9 +34,9 @@ def keep_strongest_edges(graph: WeightedGraph, most: int) -> WeightedGraph:
     indptr = np.zeros(rows + 1, np.int64)
     # The system gives no memory for what is not written.
     entries = graph.neighbor.size + 1
-    kept = _keep(graph, weakest, indptr, np.empty(entries, np.int32), np.empty(entries, np.int32))
+    edge_columns = _keep(graph, weakest, indptr, np.empty(entries, np.int32), np.empty(entries, np.int32))
     neighbor, weight = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.int32)
-    _transpose(indptr, *kept, indptr[:-1].copy(), neighbor, weight)
+    _transpose(indptr, *edge_columns, indptr[:-1].copy(), neighbor, weight)
     return WeightedGraph(indptr, neighbor, weight, graph.volume)
 
 

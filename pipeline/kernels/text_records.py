@@ -56,13 +56,13 @@ def find_records(
         most = int(np.count_nonzero(data == _LF)) + int(np.count_nonzero(data == _CR)) + 1
     start, stop, fields = (np.empty(most, np.int64) for _ in range(3))
     flags = np.empty(most, np.uint8)
-    found, blanks, comments, consumed, lines, is_open, open_lines = _find_records(
+    count, blanks, comments, consumed, lines, is_open, open_lines = _find_records(
         data,
         read_only(_Signs(delimiter, quote, np.frombuffer(comment, np.uint8))),
         is_last,
         _RecordArrays(start, stop, fields, flags),
     )
-    places = (start[:found], stop[:found], fields[:found], flags[:found])
+    places = (start[:count], stop[:count], fields[:count], flags[:count])
     return Records(*places, blanks, comments, consumed, lines, bool(is_open), open_lines)
 
 
@@ -100,9 +100,9 @@ def _find_records(
     delimiter, quote, comment = signs
     start, stop, fields, flags = records
     n, most = data.size, start.size
-    found = blanks = comments = consumed = lines = inner = 0
+    count = blanks = comments = consumed = lines = inner = 0
     state, width, flag, i = _AT_START, 1, 0, 0
-    while i < n and found < most:
+    while i < n and count < most:
         c = data[i]
         if state == _AT_START and comment.size and _begins_with(data, i, comment):
             state = _COMMENT
@@ -135,8 +135,8 @@ def _find_records(
             if state == _AT_START:
                 blanks += 1
             else:
-                start[found], stop[found], fields[found], flags[found] = consumed, i, width, flag
-                found += 1
+                start[count], stop[count], fields[count], flags[count] = consumed, i, width, flag
+                count += 1
             lines += inner + 1
             consumed = i + step
             state, width, flag, inner = _AT_START, 1, 0, 0
@@ -148,9 +148,9 @@ def _find_records(
     if is_last and state == _COMMENT:
         comments += 1
         consumed = n
-    elif is_last and found < most and state != _AT_START and state != _QUOTED:
-        start[found], stop[found], fields[found], flags[found] = consumed, n, width, flag
-        found += 1
+    elif is_last and count < most and state != _AT_START and state != _QUOTED:
+        start[count], stop[count], fields[count], flags[count] = consumed, n, width, flag
+        count += 1
         lines += inner
         consumed = n
-    return found, blanks, comments, consumed, lines, 1 if state == _QUOTED else 0, inner
+    return count, blanks, comments, consumed, lines, 1 if state == _QUOTED else 0, inner

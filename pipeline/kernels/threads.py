@@ -56,9 +56,9 @@ def share_ranges(bounds: Sequence[int], compute: Callable[[int, int], object]) -
         for pair in itertools.pairwise(bounds):
             compute(*pair)
         return
-    computed = [_pool(_in_use).submit(compute, *pair) for pair in itertools.pairwise(bounds)]
-    for one in computed:
-        one.result()
+    futures = [_pool(_in_use).submit(compute, *pair) for pair in itertools.pairwise(bounds)]
+    for future in futures:
+        future.result()
 
 
 @functools.cache
