@@ -231,7 +231,7 @@ def _write(options: argparse.Namespace, result: TuningResult, header: Sequence[s
     from jobs.commands.tuned_config import tuned_text
     from pipeline import storage
 
-    text = tuned_text(options.config, options.overrides, options.out, result.changes, result.dropped)
+    text = tuned_text(options.config, options.overrides, options.out, result.changes, result.dropped_keys)
     with writing(options.out):
         storage.write(options.out.absolute(), ("\n".join([OWN, *header]) + "\n\n" + text).encode())
 

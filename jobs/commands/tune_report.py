@@ -100,13 +100,13 @@ def _vector_facts(result: TuningResult) -> dict[str, Any]:
     return {
         "candidates": [_vector_trial(trial) for trial in result.trials],
         "best": {str(dim): trial.candidate.name for dim, trial in result.best.items()},
-        "chosen": _vector_trial(result.chosen),
+        "chosen": _vector_trial(result.winner),
         "why": result.reason,
         "curve": [_vector_trial(trial) for trial in result.curve],
         **({"cold_start": _cold_facts(result.cold_start)} if result.cold_start else {}),
         **({"interests": _interest_facts(result.interests)} if result.interests else {}),
-        "skipped": [candidate.name for candidate in result.skipped],
-        "refused": [{"name": candidate.name, "reason": reason} for candidate, reason in result.refused],
+        "skipped": [candidate.name for candidate in result.skipped_candidates],
+        "refused": [{"name": candidate.name, "reason": reason} for candidate, reason in result.refusals],
     }
 
 
@@ -197,7 +197,7 @@ def _list_facts(result: TuningResult) -> dict[str, Any]:
             }
             for trial in result.trials
         ],
-        "chosen": _list_trial(result.chosen, result.chosen.best),
+        "chosen": _list_trial(result.winner, result.winner.best),
         "changes": {section: dict(values) for section, values in result.changes.items() if values},
     }
 

@@ -125,11 +125,13 @@ def refinements(best: Candidate, facts: GraphFacts) -> list[Candidate]:
     for key, step, low, high, default in STEPS.get(kind, ()):
         value = best.changes.get(key)
         value = default if value is None else value
-        for moved in (value + step, value - step):
-            moved = type(default)(min(max(round(moved, 4), low), high))
-            if moved != value:
-                why = f"the best so far, with {key} at {moved:g} in the place of {value:g}"
-                neighbors.append(candidate_of(f"{kind}, {key} {moved:g}", why, {**best.changes, key: moved}, facts))
+        for neighbor in (value + step, value - step):
+            neighbor = type(default)(min(max(round(neighbor, 4), low), high))
+            if neighbor != value:
+                why = f"the best so far, with {key} at {neighbor:g} in the place of {value:g}"
+                neighbors.append(
+                    candidate_of(f"{kind}, {key} {neighbor:g}", why, {**best.changes, key: neighbor}, facts)
+                )
     if facts.use == "retrieval" and not facts.is_plain and kind in STEPS:  # of one type it loses on test edges
         for ridge in _next_ridges(best.changes.get("compatibility")):
             why = f"the best so far, with a matrix of the products that are edges, at ridge {ridge:g}"
@@ -137,17 +139,19 @@ def refinements(best: Candidate, facts: GraphFacts) -> list[Candidate]:
             neighbors.append(candidate_of(f"{kind}, compatibility {ridge:g}", why, changes, facts))
     if kind == "rotate":
         rank, dim = _pairs(best.changes), int(best.changes["dim"])
-        for moved in (rank + dim, rank - dim):
-            if dim < moved <= facts.targets:
-                why = f"the best so far, with {moved} eigenpairs in the place of {rank}"
-                neighbors.append(candidate_of(f"{kind}, rank {moved}", why, {**best.changes, "rank": moved}, facts))
+        for neighbor in (rank + dim, rank - dim):
+            if dim < neighbor <= facts.targets:
+                why = f"the best so far, with {neighbor} eigenpairs in the place of {rank}"
+                neighbors.append(
+                    candidate_of(f"{kind}, rank {neighbor}", why, {**best.changes, "rank": neighbor}, facts)
+                )
     return neighbors
 
 
 def _next_ridges(ridge: float | None) -> list[float]:
     if ridge is None:
         return [_FIRST_RIDGE]
-    below, above = [one for one in _RIDGES if one < ridge], [one for one in _RIDGES if one > ridge]
+    below, above = [value for value in _RIDGES if value < ridge], [value for value in _RIDGES if value > ridge]
     return [*above[:1], *below[-1:]]
 
 

@@ -108,24 +108,26 @@ def choose_cold_start(
         else:
             at_one = mapped_rows(features.rows(cold), ridge_coefficients(sums, ridge), 1.0)
 
-        def measured(norm: float, ridge: float | None = ridge, at_one: NDArray[np.float32] = at_one) -> ColdStartChoice:
+        def choice_at(
+            norm: float, ridge: float | None = ridge, at_one: NDArray[np.float32] = at_one
+        ) -> ColdStartChoice:
             rows[cold] = np.float32(norm) * at_one
             recall, warm_recall, share = _recalls(ranking, rows, is_cold)
             kind: Literal["scaled", "map"] = "map" if ridge else "scaled"
             return ColdStartChoice(kind, norm, ridge, cold.size, recall, chance, warm_recall, alone, share)
 
-        choice = _longest(measured, largest_loss)
+        choice = _longest(choice_at, largest_loss)
         if choice is not None and (best is None or choice.recall > best.recall):
             best = choice
     return best if best is not None and best.recall > 0 else None
 
 
-def _longest(measured: Callable[[float], ColdStartChoice], largest_loss: float) -> ColdStartChoice | None:
+def _longest(choice_at: Callable[[float], ColdStartChoice], largest_loss: float) -> ColdStartChoice | None:
     """Return the choice of the largest norm whose loss is within bounds, by halving: longer rows cost no less."""
     low, high, best = -1, len(NORMS), None
     while high - low > 1:
         middle = (low + high) // 2
-        choice = measured(NORMS[middle])
+        choice = choice_at(NORMS[middle])
         if choice.loss <= largest_loss:
             low, best = middle, choice
         else:
@@ -139,7 +141,7 @@ def _recalls(
     """Return the shares of the cold and of the other targets' pairs that are hits, and the cold share of lists."""
     per_item = ranking.measure(rows, ranking.units).per_item
     recalls = [
-        float(per_item.hits[some, 0].sum() / max(per_item.test_pairs[some].sum(), 1)) for some in (is_cold, ~is_cold)
+        float(per_item.hits[mask, 0].sum() / max(per_item.test_pairs[mask].sum(), 1)) for mask in (is_cold, ~is_cold)
     ]
-    listed = per_item.listed[:, 0]
-    return recalls[0], recalls[1], float(listed[is_cold].sum() / max(listed.sum(), 1))
+    lengths = per_item.listed[:, 0]
+    return recalls[0], recalls[1], float(lengths[is_cold].sum() / max(lengths.sum(), 1))

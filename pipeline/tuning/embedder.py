@@ -48,9 +48,9 @@ class Embedder:
         """Raise ConfigError for changes that the config's checks refuse."""
         settings = self.settings(changes)
         blocks = self.blocks(changes)
-        started = time.process_time()
+        start = time.process_time()
         tables = [embed_in_memory(block, settings, (self._graph.source, self._graph.target)) for block in blocks]
-        seconds = (time.process_time() - started) / len(tables)
+        seconds = (time.process_time() - start) / len(tables)
         rows = tables[0] if len(tables) == 1 else np.concatenate(tables)
         return Vectors(rows, similarity_of(settings)[self._use], seconds, tables[0].nbytes)
 
@@ -75,4 +75,4 @@ class Embedder:
         try:
             return CONFIG.model_validate({**raw, "embedding": {**run_keys, **of_embedding}})
         except ValidationError as error:
-            raise ConfigError("; ".join(str(one["msg"]) for one in error.errors())) from error
+            raise ConfigError("; ".join(str(detail["msg"]) for detail in error.errors())) from error

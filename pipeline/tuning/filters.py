@@ -90,8 +90,11 @@ def _beside_best(search: Search, changes: Sequence[Mapping[str, float]]) -> list
     if best is None or not best.is_whole:
         return []
     whole = {trial.candidate.key for trial in search.trials if trial.is_whole}
-    beside = {one.key: one for one in (filter_of(**{**best.candidate.changes, **change}) for change in changes)}
-    return [one for key, one in beside.items() if key not in whole]
+    beside = {
+        candidate.key: candidate
+        for candidate in (filter_of(**{**best.candidate.changes, **change}) for change in changes)
+    }
+    return [candidate for key, candidate in beside.items() if key not in whole]
 
 
 class FilterSubject:
@@ -110,10 +113,12 @@ class FilterSubject:
         self._border = None if graph.is_plain else max(graph.source[0], graph.target[0])
         self._graphs: tuple[list[Block], list[tuple[WalkGraph, NDArray[np.float32]]]] | None = None
         targets = graph.target[1] - graph.target[0]
-        ranks = sorted({one for one in (*RANKS, lists.rank) if 0 < one <= targets // 2} or {min(lists.rank, targets)})
+        ranks = sorted(
+            {rank for rank in (*RANKS, lists.rank) if 0 < rank <= targets // 2} or {min(lists.rank, targets)}
+        )
         alphas = sorted({*ALPHAS, lists.alpha} - {0.0})
         self._variants = [(0, 0.0), *((rank, alpha) for rank in ranks for alpha in alphas)]
-        self.variants: Sequence[Mapping[str, Any]] = [{"rank": one, "alpha": alpha} for one, alpha in self._variants]
+        self.variants: Sequence[Mapping[str, Any]] = [{"rank": rank, "alpha": alpha} for rank, alpha in self._variants]
         self.units = sum(ranking.units for ranking in rankings)
         self.first_units = first_units_of(self.units)
 
@@ -170,11 +175,11 @@ def make_filtered(
     lists = np.full((len(variants), sources.size, K), NO_ROW, np.int64)
     has_edges = np.flatnonzero(rows >= 0)  # all pairs of a source may have decayed to nothing
     for first in range(0, has_edges.size, BLOCK):
-        some = has_edges[first : first + BLOCK]
-        excluded = excluded_rows_of(walks, rows[some])
-        candidates = Candidates(*columns, None, Exclusions(excluded.indptr, excluded.positions))
-        nodes = solver.top_k_of_variants(rows[some], K, candidates, variants)
-        lists[:, some] = np.where(nodes == NO_ROW, NO_ROW, walks.node_ix[nodes])
+        batch = has_edges[first : first + BLOCK]
+        excluded_rows = excluded_rows_of(walks, rows[batch])
+        candidates = Candidates(*columns, None, Exclusions(excluded_rows.indptr, excluded_rows.positions))
+        nodes = solver.top_k_of_variants(rows[batch], K, candidates, variants)
+        lists[:, batch] = np.where(nodes == NO_ROW, NO_ROW, walks.node_ix[nodes])
     return lists
 
 
@@ -199,14 +204,16 @@ def choose_filter(trials: Sequence[Trial], own: ListsConfig) -> Trial | None:
         return None
     of_config, of_best = {"phi": phi_of(own), "beta": own.beta, "alpha": own.alpha}, _keys_of(best)
     near = [
-        one
+        rival
         for trial in trials
         if trial.is_whole == best.is_whole
-        for one in (replace(trial, best=variant) for variant in trial.variants)
-        if all(_keys_of(one)[key] in (value, of_best[key]) for key, value in of_config.items())
-        and is_within_noise(best.score, one.score, NOISE_ERRORS)
+        for rival in (replace(trial, best=variant) for variant in trial.variants)
+        if all(_keys_of(rival)[key] in (value, of_best[key]) for key, value in of_config.items())
+        and is_within_noise(best.score, rival.score, NOISE_ERRORS)
     ]
-    return max(near, key=lambda one: (sum(_keys_of(one)[key] == of_config[key] for key in of_config), *_merit(one)))
+    return max(
+        near, key=lambda rival: (sum(_keys_of(rival)[key] == of_config[key] for key in of_config), *_merit(rival))
+    )
 
 
 def _keys_of(trial: Trial) -> dict[str, Any]:
@@ -218,22 +225,22 @@ def _merit(trial: Trial) -> tuple[float, ...]:
     return (trial.score.value, -keys["rank"], -keys["alpha"], -abs(keys["phi"] - 1), -keys["beta"])
 
 
-def filter_changes(chosen: Trial) -> dict[str, Mapping[str, Any]]:
+def filter_changes(winner: Trial) -> dict[str, Mapping[str, Any]]:
     """Return keys by section; None for one to leave out."""
-    of_filter, of_others = split_changes(chosen.candidate.changes)
+    of_filter, of_others = split_changes(winner.candidate.changes)
     is_linear = of_filter["phi"] == 1
     of_lists = {
         "filter": "linear" if is_linear else "plateau",
         "phi": None if is_linear else of_filter["phi"],
         "beta": of_filter["beta"],
-        **chosen.best.changes,
+        **winner.best.changes,
     }
     return {"lists": of_lists, **of_others}
 
 
-def filter_advice(chosen: Trial) -> list[str]:
+def filter_advice(winner: Trial) -> list[str]:
     """Return a sentence for each parameter that is the outermost of those tried."""
-    changes = {**chosen.candidate.changes, **chosen.best.changes}
+    changes = {**winner.candidate.changes, **winner.best.changes}
     outermost = {"rank": max(RANKS), "alpha": max(ALPHAS), "beta": max(BETAS), "phi": max(PHIS)}
     return [
         f"the best {key}, {changes[key]:g}, is the outermost that is tried: others beyond it may be better"

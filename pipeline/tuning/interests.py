@@ -83,8 +83,8 @@ class InterestSubject:
         if self._clusters is None or self._clusters[0] != keys.clusters:
             sides = tuple(sorted({graph.rows, graph.columns}))
             of_splits = [
-                find_interest_clusters(one.block, sides, graph.source, graph.target, keys.clusters)
-                for one in self._splits
+                find_interest_clusters(validation.block, sides, graph.source, graph.target, keys.clusters)
+                for validation in self._splits
             ]
             self._clusters = keys.clusters, of_splits
         clusters = self._clusters[1][number]
@@ -112,28 +112,30 @@ def tune_interests(
     options: TuneOptions,
     search: Search,
     embedder: Embedder,
-    chosen: Trial,
+    winner: Trial,
 ) -> tuple[Trial, InterestChoice] | str:
     """Choose the keys of [interests], and the rows that go with them; where that can't be done, return why.
 
     Queries can't be made of rows with a compatibility matrix. Those of the best rows without one are tried in their
     place, if these are within noise, and have to win against lists by the chosen rows.
     """
-    wanted = config.model_copy(update={"interests": config.interests.model_copy(update={"clusters": CLUSTERS[0]})})
+    with_clusters = config.model_copy(
+        update={"interests": config.interests.model_copy(update={"clusters": CLUSTERS[0]})}
+    )
     try:
-        check_interests_fit(wanted, graph.nodes, graph.all_pairs)
+        check_interests_fit(with_clusters, graph.nodes, graph.all_pairs)
     except ConfigError as error:
         return str(error)
-    several = chosen if graph.is_plain else without_matrix(chosen, search.trials)
+    several = winner if graph.is_plain else without_matrix(winner, search.trials)
     if several is None:
         return (
             "the chosen rows have a compatibility matrix, and those without one are worse by more than noise; set "
             "interests.clusters, and only those are tuned"
         )
-    budget, started, width = search.budget, search.budget.spent, chosen.candidate.width
+    budget, spent_before, width = search.budget, search.budget.spent_seconds, winner.candidate.width
     sources = users_ranked(options, graph, _RANKINGS * width)
     products = _RANKINGS * width * (graph.target[1] - graph.target[0]) * min(sources, task.validation.units)
-    embedding_seconds = several.build_seconds + (chosen.build_seconds if several is not chosen else 0.0)
+    embedding_seconds = several.build_seconds + (winner.build_seconds if several is not winner else 0.0)
     first_seconds = embedding_seconds + interest_seconds(graph.src.size) + _SECONDS_A_SCORE * products
     if not budget.allows(first_seconds):
         return f"that takes {first_seconds:.0f} s or more; raise --budget"
@@ -146,21 +148,21 @@ def tune_interests(
         splits = [InterestSplit(*parts) for parts in zip(rankings, blocks, tables, strict=True)]
         return InterestSubject(graph, splits, vectors.similarity, sources)
 
-    def allows(tried: int) -> bool:
-        return not tried or budget.allows((budget.spent - started) / tried, _BEFORE_OTHERS)
+    def allows(trial_count: int) -> bool:
+        return not trial_count or budget.allows((budget.spent_seconds - spent_before) / trial_count, _BEFORE_OTHERS)
 
     subject = subject_of(several)
-    alone = (subject if several is chosen else subject_of(chosen)).score(None)
+    alone = (subject if several is winner else subject_of(winner)).score(None)
     choice = choose_interests(subject.score, alone, config.interests, allows)
-    return (several if choice.keys.clusters else chosen), choice
+    return (several if choice.keys.clusters else winner), choice
 
 
-def without_matrix(chosen: Trial, trials: Sequence[Trial]) -> Trial | None:
+def without_matrix(winner: Trial, trials: Sequence[Trial]) -> Trial | None:
     """Return the best table as wide as the chosen one without a compatibility matrix, if it is within noise of it."""
-    others = [one for one in trials if one.is_whole and one.candidate.width == chosen.candidate.width]
-    near = [one for one in others if is_within_noise(chosen.score, one.score)]
-    without = [one for one in near if one.candidate.changes.get("compatibility") is None]
-    return chosen if chosen in without else max(without, key=lambda trial: trial.score.value, default=None)
+    same_width = [trial for trial in trials if trial.is_whole and trial.candidate.width == winner.candidate.width]
+    near = [trial for trial in same_width if is_within_noise(winner.score, trial.score)]
+    without = [trial for trial in near if trial.candidate.changes.get("compatibility") is None]
+    return winner if winner in without else max(without, key=lambda trial: trial.score.value, default=None)
 
 
 def choose_interests(
@@ -181,31 +183,33 @@ def choose_interests(
     one_query, trials = InterestTrial(keys.model_copy(update={"clusters": 0}), alone), list[InterestTrial]()
 
     def try_all(several: Sequence[InterestsConfig]) -> None:
-        for one in several:
-            if one not in [trial.keys for trial in trials] and allows(len(trials)):
-                trials.append(InterestTrial(one, score(one)))
+        for candidate_keys in several:
+            if candidate_keys not in [trial.keys for trial in trials] and allows(len(trials)):
+                trials.append(InterestTrial(candidate_keys, score(candidate_keys)))
 
-    numbers = [one for one in dict.fromkeys((keys.clusters, *CLUSTERS)) if one]
-    try_all([keys.model_copy(update={"clusters": one}) for one in numbers])
+    numbers = [number for number in dict.fromkeys((keys.clusters, *CLUSTERS)) if number]
+    try_all([keys.model_copy(update={"clusters": number}) for number in numbers])
     best = max(trials, key=lambda trial: trial.mean.value)
-    try_all([best.keys.model_copy(update={"own_share": one}) for one in OWN_SHARES])
+    try_all([best.keys.model_copy(update={"own_share": own_share}) for own_share in OWN_SHARES])
     winners = [trial for trial in trials if _wins(trial, one_query)]
     best = max(winners or trials, key=lambda trial: trial.mean.value)
-    chosen = next(trial for trial in winners or [best] if is_within_noise(best.mean, trial.mean))
+    winner = next(trial for trial in winners or [best] if is_within_noise(best.mean, trial.mean))
     return InterestChoice(
-        keys=chosen.keys if winners else one_query.keys,
-        best=chosen.keys,
+        keys=winner.keys if winners else one_query.keys,
+        best=winner.keys,
         tried=len(trials),
-        sources=chosen.mean.deciding.size,
-        recall={f"recall@{k}": score.value for k, score in zip(LENGTHS, chosen.scores, strict=True)},
+        sources=winner.mean.deciding.size,
+        recall={f"recall@{k}": score.value for k, score in zip(LENGTHS, winner.scores, strict=True)},
         recall_alone={f"recall@{k}": score.value for k, score in zip(LENGTHS, alone, strict=True)},
-        error=Score(chosen.mean.deciding - one_query.mean.deciding, {}).error,
+        error=Score(winner.mean.deciding - one_query.mean.deciding, {}).error,
     )
 
 
 def _wins(trial: InterestTrial, alone: InterestTrial) -> bool:
     """Whether lists find more by more than noise, all lengths together, and clearly less at none."""
-    loses = any(is_clearly_worse(one, other) for one, other in zip(trial.scores, alone.scores, strict=True))
+    loses = any(
+        is_clearly_worse(score, score_alone) for score, score_alone in zip(trial.scores, alone.scores, strict=True)
+    )
     return is_clearly_worse(alone.mean, trial.mean) and not loses
 
 

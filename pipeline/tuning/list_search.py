@@ -46,13 +46,13 @@ def score_lists(
 def halfway(search: Search, key: str, make: Callable[..., Candidate], best: Candidate) -> list[Candidate]:
     """Return candidates whose key is halfway from the best to the next tried ones; none beyond the outermost."""
     value: float = best.changes[key]
-    tried = [trial.candidate.changes[key] for trial in search.trials]
+    trial_values = [trial.candidate.changes[key] for trial in search.trials]
     nearest = (
-        max((other for other in tried if other < value), default=value),
-        min((other for other in tried if other > value), default=value),
+        max((trial_value for trial_value in trial_values if trial_value < value), default=value),
+        min((trial_value for trial_value in trial_values if trial_value > value), default=value),
     )
-    between = [round((value + other) / 2, 2) for other in nearest]
-    return [make(**{**best.changes, key: other}) for other in between if other != value]
+    between = [round((value + neighbor) / 2, 2) for neighbor in nearest]
+    return [make(**{**best.changes, key: midpoint}) for midpoint in between if midpoint != value]
 
 
 def excluded_rows_of(walks: WalkGraph, rows: NDArray[np.int64]) -> PositionLists:

@@ -84,11 +84,11 @@ def tune_lists(
     ------
     ConfigError : lists hold nodes of another type than pairs lead to. InputError : too few pairs to hide any.
     """
-    listed = config.listed_type
-    if listed != config.input.target_type:
+    listed_type = config.listed_type
+    if listed_type != config.input.target_type:
         raise ConfigError(
-            f"{config.list_section}.target_type is '{listed}' and pairs lead to '{config.input.target_type}': hidden "
-            "pairs say nothing of such lists; leave target_type out to tune"
+            f"{config.list_section}.target_type is '{listed_type}' and pairs lead to '{config.input.target_type}': "
+            "hidden pairs say nothing of such lists; leave target_type out to tune"
         )
     graph = read_training_graph(config, workspace, options.max_pairs, options.seed)
     work, most = _MAX_WORK, options.max_users
@@ -108,20 +108,20 @@ def tune_lists(
         own = filter_of(phi_of(config.lists), config.lists.beta)
     search = Search(subject, budget, on_trial, defers_whole=True)
     (search_walks if config.lists.filter is None else search_filters)(search, own, weights[0].variants)
-    chosen = search.best if config.lists.filter is None else choose_filter(search.trials, config.lists)
-    assert chosen is not None  # the first walk is tried whatever the budget
+    winner = search.best if config.lists.filter is None else choose_filter(search.trials, config.lists)
+    assert winner is not None  # the first walk is tried whatever the budget
     remarks = sample_remarks(graph)
-    if search.skipped:
-        remarks.append(f"no time for {len(search.skipped)} more looks: raise --budget to have them")
+    if search.skipped_candidates:
+        remarks.append(f"no time for {len(search.skipped_candidates)} more looks: raise --budget to have them")
     return TuningResult(
         split={**task.facts, "pairs": graph.src.size, "all_pairs": graph.all_pairs},
         decides=task.decides,
         trials=tuple(search.trials),
-        chosen=chosen,
-        changes=_config_changes(config, chosen) if config.lists.filter is None else filter_changes(chosen),
+        winner=winner,
+        changes=_config_changes(config, winner) if config.lists.filter is None else filter_changes(winner),
         remarks=[*remarks, *task.remarks],
-        advice=_advice(config, chosen, graph),
-        skipped=search.skipped,
+        advice=_advice(config, winner, graph),
+        skipped_candidates=search.skipped_candidates,
     )
 
 
@@ -168,7 +168,9 @@ class ListSubject:
         self._border = None if graph.is_plain else max(graph.rows[0], graph.columns[0])
         self._walks: tuple[list[Block], float, list[WalkGraph]] | None = None
         self._corrections = sorted({*CORRECTIONS, degree_correction})
-        self.variants: Sequence[Mapping[str, Any]] = [{"degree_correction": one} for one in self._corrections]
+        self.variants: Sequence[Mapping[str, Any]] = [
+            {"degree_correction": correction} for correction in self._corrections
+        ]
         self.units = sum(ranking.units for ranking in rankings)
         self.first_units = first_units_of(self.units)
 
@@ -226,16 +228,16 @@ def make_lists(
     factors = [degree_factor(degree, -correction) for correction in corrections]
     span = walks.rows_between(*target)
     for first in range(0, has_edges.size, SOURCES_AT_ONCE):
-        some = has_edges[first : first + SOURCES_AT_ONCE]
-        scores, _ = chebyshev_scores(walks.graph, single_seeds(rows[some]), restart, tolerance_at(restart))
-        columns = np.zeros((scores.shape[1], -(-some.size // 16) * 16), np.float32)
-        columns[:, : some.size] = scores.T
-        excluded_rows = excluded_rows_of(walks, rows[some])
-        excluded = Exclusions(excluded_rows.indptr, excluded_rows.positions)
+        batch = has_edges[first : first + SOURCES_AT_ONCE]
+        scores, _ = chebyshev_scores(walks.graph, single_seeds(rows[batch]), restart, tolerance_at(restart))
+        columns = np.zeros((scores.shape[1], -(-batch.size // 16) * 16), np.float32)
+        columns[:, : batch.size] = scores.T
+        excluded_rows = excluded_rows_of(walks, rows[batch])
+        exclusions = Exclusions(excluded_rows.indptr, excluded_rows.positions)
         for factor, into in zip(factors, lists, strict=True):
-            best, nodes = np.zeros((some.size, K), np.float32), np.full((some.size, K), NO_ROW, np.int64)
-            top_k_of_columns(columns, read_only(CandidateNodes(*span, factor, excluded)), best, nodes)
-            into[some] = np.where(nodes == NO_ROW, NO_ROW, walks.node_ix[nodes])
+            best, nodes = np.zeros((batch.size, K), np.float32), np.full((batch.size, K), NO_ROW, np.int64)
+            top_k_of_columns(columns, read_only(CandidateNodes(*span, factor, exclusions)), best, nodes)
+            into[batch] = np.where(nodes == NO_ROW, NO_ROW, walks.node_ix[nodes])
     return lists
 
 
@@ -244,15 +246,15 @@ def tolerance_at(restart: float) -> float:
     return max(min(_TOLERANCE, _OF_THREE_STEPS * (1 - restart) ** 3), 2 * smallest_tolerance(restart))
 
 
-def _config_changes(config: PipelineConfig, chosen: Trial) -> dict[str, Mapping[str, Any]]:
+def _config_changes(config: PipelineConfig, winner: Trial) -> dict[str, Mapping[str, Any]]:
     """Return keys by section; what a run makes is at least as exact as what was measured here."""
-    walk, of_others = split_changes(chosen.candidate.changes)
-    of_ppr = {"restart": walk["restart"], **chosen.best.changes, "edge_degree_power": walk["edge_degree_power"]}
+    walk, of_others = split_changes(winner.candidate.changes)
+    of_ppr = {"restart": walk["restart"], **winner.best.changes, "edge_degree_power": walk["edge_degree_power"]}
     tolerance = float(f"{tolerance_at(walk['restart']):.1e}")
     return {"ppr": of_ppr | ({"tolerance": tolerance} if tolerance < config.ppr.tolerance else {}), **of_others}
 
 
-def _advice(config: PipelineConfig, chosen: Trial, graph: TrainingGraph) -> list[str]:
+def _advice(config: PipelineConfig, winner: Trial, graph: TrainingGraph) -> list[str]:
     sentences = []
     if not config.list_keys.exclude_known:
         longest = int(np.bincount(graph.src, minlength=1).max(initial=0))
@@ -261,10 +263,10 @@ def _advice(config: PipelineConfig, chosen: Trial, graph: TrainingGraph) -> list
             f"are to recommend, set {config.list_section}.exclude_known = true"
         )
     if config.lists.filter is not None:
-        return sentences + filter_advice(chosen)
+        return sentences + filter_advice(winner)
     # Not the restart: above those tried lists hardly change any more, and below them they get worse.
     outermost = {"degree_correction": max(CORRECTIONS), "edge_degree_power": max(EDGE_POWERS)}
-    changes = {**chosen.candidate.changes, **chosen.best.changes}
+    changes = {**winner.candidate.changes, **winner.best.changes}
     sentences += [
         f"the best {key}, {changes[key]:g}, is the outermost that is tried: others beyond it may be better"
         for key, value in outermost.items()

@@ -85,25 +85,25 @@ class TuningResult:
     """The choice, and what it was chosen from.
 
     split : JSON values about the hidden pairs. decides : the figure that decides. best : by width. reason : why the
-    chosen one won. curve : trials of its parameters at other widths. changes : keys to set by section, None for one
-    to leave out. dropped : keys of [embedding] to leave out. skipped : candidates that there was no time for.
-    refused : candidates that can't be run here, with the reason. remarks : sentences about the data and the budget.
-    advice : sentences about the choice. cold_start : None where the data has no cold targets to learn from.
+    winner won. curve : trials of its parameters at other widths. changes : keys to set by section, None for one
+    to leave out. dropped_keys : keys of [embedding] to leave out. skipped_candidates : those that there was no time
+    for. refusals : candidates that can't be run here, with the reason. remarks : sentences about the data and the
+    budget. advice : sentences about the choice. cold_start : None where the data has no cold targets to learn from.
     interests : None where they were not tried.
     """
 
     split: Mapping[str, Any]
     decides: str
     trials: Sequence[Trial]
-    chosen: Trial
+    winner: Trial
     changes: Mapping[str, Mapping[str, Any]]
     remarks: Sequence[str]
     advice: Sequence[str]
-    skipped: Sequence[Candidate] = ()
-    refused: Sequence[tuple[Candidate, str]] = ()
+    skipped_candidates: Sequence[Candidate] = ()
+    refusals: Sequence[tuple[Candidate, str]] = ()
     best: Mapping[int, Trial] = field(default_factory=dict)
     reason: str = ""
     curve: Sequence[Trial] = ()
-    dropped: frozenset[str] = frozenset()
+    dropped_keys: frozenset[str] = frozenset()
     cold_start: ColdStartChoice | None = None
     interests: InterestChoice | None = None

@@ -85,17 +85,17 @@ class PairWeights:
             for side, strength in zip(graph.side_pairs, strengths, strict=True)
             if strength
         ]
-        block = block_from_edges(graph.node_key, *(edges[0] if len(edges) == 1 else _joined(edges, graph)))
+        block = block_from_edges(graph.node_key, *(edges[0] if len(edges) == 1 else _sum_relations(edges, graph)))
         return block if graph.features is None else replace(block, features=graph.features.rows(block.node_ix))
 
     def without(self, is_hidden: NDArray[np.bool_]) -> PairWeights:
         """Return the weights of the pairs that stay where more are hidden; (pairs,) bool."""
-        stays, other = ~is_hidden[self.stays], copy(self)
-        other.stays = self.stays & ~is_hidden
-        other._weight = self._weight[stays]
-        other._last_us = None if self._last_us is None else self._last_us[stays]
-        other._events = None if self._events is None else self._events[stays]
-        return other
+        stays, remainder = ~is_hidden[self.stays], copy(self)
+        remainder.stays = self.stays & ~is_hidden
+        remainder._weight = self._weight[stays]
+        remainder._last_us = None if self._last_us is None else self._last_us[stays]
+        remainder._events = None if self._events is None else self._events[stays]
+        return remainder
 
     def variants(self, best: Candidate) -> list[Candidate]:
         """Return a candidate with other weights: without the column, with a decay, with half and double of it."""
@@ -106,7 +106,7 @@ class PairWeights:
         for days in self._half_lives(best.changes):
             name = f"{base_name}, half-life {days:g} d"
             variants.append((name, f"with input.half_life_days = {days:g}", {_HALF_LIFE: days}))
-        for side in (one for one in self._graph.side_pairs if one.is_tuned):
+        for side in (pairs for pairs in self._graph.side_pairs if pairs.is_tuned):
             key = strength_key(side.relation)
             name = best.name.partition(f", {side.relation} ")[0]
             variants += [
@@ -115,8 +115,8 @@ class PairWeights:
                 if strength != best.changes.get(key, side.strength)
             ]
         return [
-            replace(best, name=name, why=f"the best so far, {what}", changes={**best.changes, **changes})
-            for name, what, changes in variants
+            replace(best, name=name, why=f"the best so far, {change}", changes={**best.changes, **changes})
+            for name, change, changes in variants
         ]
 
     def _half_lives(self, changes: Mapping[str, Any]) -> list[float]:
@@ -151,7 +151,7 @@ def strength_key(relation: str) -> str:
     return f"{_RELATIONS}{relation}.strength"
 
 
-def _joined(edges: Sequence[Pairs], graph: TrainingGraph) -> Pairs:
+def _sum_relations(edges: Sequence[Pairs], graph: TrainingGraph) -> Pairs:
     """Return the edges of several relations, each pair once, with the sum of its weights."""
     src, dst, weight = (np.concatenate(columns) for columns in zip(*edges, strict=True))
     if graph.is_plain:
@@ -165,11 +165,11 @@ def _joined(edges: Sequence[Pairs], graph: TrainingGraph) -> Pairs:
 def split_changes(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return a candidate's changes of its own section, and those of others by section, with their names there."""
     own: dict[str, Any] = {}
-    others: dict[str, dict[str, Any]] = {}
+    of_others: dict[str, dict[str, Any]] = {}
     for key, value in changes.items():
         if key.startswith((INPUT, _RELATIONS)):
             section, _, name = key.rpartition(".")
-            others.setdefault(section, {})[name] = value
+            of_others.setdefault(section, {})[name] = value
         else:
             own[key] = value
-    return own, others
+    return own, of_others

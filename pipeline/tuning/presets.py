@@ -22,24 +22,24 @@ class Preset:
     changes: Changes
 
 
-def _rotated() -> Changes:
+def _rotate() -> Changes:
     return _spectral(reduction="rotate", eigenvalue_power=0.5, item_norm_power=0.2)
 
 
-def _truncated() -> Changes:
+def _truncate() -> Changes:
     return _spectral(reduction="truncate", eigenvalue_power=0.0, item_norm_power=0.3, item_row_power=0.7)
 
 
 def _spectral(**more: Any) -> Changes:
-    fixed = {"user_degree_power": 0.4, "item_degree_power": 0.4, "no_return": 1.0, "iterations": 3}
-    return {"method": "spectral", **fixed, **more}
+    base = {"user_degree_power": 0.4, "item_degree_power": 0.4, "no_return": 1.0, "iterations": 3}
+    return {"method": "spectral", **base, **more}
 
 
 def _eigenvectors(**more: Any) -> Changes:
     return {"method": "spectral", "reduction": "truncate", "degree_offset": 0.5, **more}
 
 
-def _factorised(**more: Any) -> Changes:
+def _factorization(**more: Any) -> Changes:
     return {"method": "ppr", "form": "factorised", "reduction": "truncate", "degree_offset": 0.5, **more}
 
 
@@ -62,12 +62,12 @@ _TWO_TOWER = Preset(
     "The cheapest table: two steps of a random projection.",
     {"method": "fastrp", "form": "two_tower", "item_norm_power": 0.12},
 )
-_ROTATED = Preset("rotated", "Eigenpairs behind the first columns still hold signal: rotate them in.", _rotated())
-_TRUNCATED = Preset("truncated", "The leading eigenvectors, for wide tables of large sparse graphs.", _truncated())
+_ROTATED = Preset("rotated", "Eigenpairs behind the first columns still hold signal: rotate them in.", _rotate())
+_TRUNCATED = Preset("truncated", "The leading eigenvectors, for wide tables of large sparse graphs.", _truncate())
 _DAMPED = Preset(
     "truncated, damped",
     "Columns weighed by eigenvalue: the later ones are noisier on a small graph.",
-    _truncated() | {"eigenvalue_power": 0.75, "item_row_power": 0.75},
+    _truncate() | {"eigenvalue_power": 0.75, "item_row_power": 0.75},
 )
 _LOUD_USERS = Preset(
     "truncated, damped, a .5 b .3",
@@ -77,13 +77,13 @@ _LOUD_USERS = Preset(
 _RAW = Preset(
     "truncated, rows as they are",
     "On dense graphs the length of an item's row is already its score.",
-    _truncated() | {"item_row_power": 0.0, "item_norm_power": 0.2, "no_return": 0.5},
+    _truncate() | {"item_row_power": 0.0, "item_norm_power": 0.2, "no_return": 0.5},
 )
 
 _ROTATED_UNEVEN = Preset(
     "rotated, uneven rows",
     "An item's row keeps some of its own length: how much of it the eigenpairs hold.",
-    _rotated() | {"rotated_row_power": 0.7, "item_norm_power": 0.25, "iterations": 5},
+    _rotate() | {"rotated_row_power": 0.7, "item_norm_power": 0.25, "iterations": 5},
 )
 
 WIDE_RETRIEVAL = (
@@ -91,15 +91,15 @@ WIDE_RETRIEVAL = (
     _ROTATED_UNEVEN,
     _LOW_PASS,
     _TRUNCATED,
-    Preset("rotated, damped", "Less of the noise that a rotation makes.", _rotated() | {"eigenvalue_power": 0.75}),
+    Preset("rotated, damped", "Less of the noise that a rotation makes.", _rotate() | {"eigenvalue_power": 0.75}),
     _TWO_TOWER,
-    Preset("rotated, b .35", "Popular items are not held back as much.", _rotated() | {"item_degree_power": 0.35}),
+    Preset("rotated, b .35", "Popular items are not held back as much.", _rotate() | {"item_degree_power": 0.35}),
     _DAMPED,
     _LOUD_USERS,
 )
 LARGE_RETRIEVAL = (
     _TRUNCATED,
-    Preset("truncated, b .35", "Popular items are not held back as much.", _truncated() | {"item_degree_power": 0.35}),
+    Preset("truncated, b .35", "Popular items are not held back as much.", _truncate() | {"item_degree_power": 0.35}),
     _LOW_PASS,
     _DAMPED,
     _ROTATED,
@@ -135,7 +135,7 @@ PLAIN_RETRIEVAL = (
     Preset(
         "walks of all lengths",
         "Personalised PageRank of low rank: eigenvalues weigh what walks that restart make of them.",
-        _factorised(eigenvalues="positive", shift=0.3, iterations=8, norm_degree_power=0.3),
+        _factorization(eigenvalues="positive", shift=0.3, iterations=8, norm_degree_power=0.3),
     ),
     Preset(
         "longer walks",
@@ -187,7 +187,7 @@ PLAIN_COORDINATES = (
     Preset(
         "walks of all lengths",
         "Coordinates weighed by what walks that restart make of an eigenvalue.",
-        _factorised(eigenvalues="both", shift=0.0, iterations=6),
+        _factorization(eigenvalues="both", shift=0.0, iterations=6),
     ),
     Preset(
         "walks, late steps",
@@ -214,12 +214,12 @@ COORDINATES = (
     Preset(
         "eigenvectors",
         "The leading eigenvectors as orthogonal coordinates, rows of equal norm.",
-        _truncated() | {"no_return": 0.5, "item_row_power": 1.0, "item_norm_power": 0.0, "eigenvalue_power": 0.5},
+        _truncate() | {"no_return": 0.5, "item_row_power": 1.0, "item_norm_power": 0.0, "eigenvalue_power": 0.5},
     ),
     Preset(
         "eigenvectors, flat",
         "All coordinates weigh the same: a regularised model picks what it needs.",
-        _truncated() | {"no_return": 0.5, "item_row_power": 1.0, "item_norm_power": 0.0, "eigenvalue_power": 0.0},
+        _truncate() | {"no_return": 0.5, "item_row_power": 1.0, "item_norm_power": 0.0, "eigenvalue_power": 0.0},
     ),
     _DAMPED,
     _TWO_TOWER,

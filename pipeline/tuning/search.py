@@ -107,20 +107,20 @@ class Subject(Protocol):
 
 @dataclass
 class Budget:
-    """Seconds to spend by the clock of the caller; ``started`` is its value when they began."""
+    """Seconds to spend by the clock of the caller; ``start`` is its value when they began."""
 
     seconds: float
     clock: Callable[[], float]
-    started: float
+    start: float
 
     @property
-    def spent(self) -> float:
+    def spent_seconds(self) -> float:
         """Seconds gone."""
-        return self.clock() - self.started
+        return self.clock() - self.start
 
     def allows(self, seconds: float, share: float = 1.0) -> bool:
         """Whether so many seconds more stay within a share of the budget."""
-        return self.spent + seconds <= share * self.seconds
+        return self.spent_seconds + seconds <= share * self.seconds
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Search:
     seconds_a_cost : what a unit of cost may take before anything was timed; 0 where nobody knows.
     defers_whole : only `score_finalists` scores by all units. Else a candidate that the first units leave open is
         scored by all units at once.
-    refused : candidates that can't be run on this graph, with the reason.
+    refusals : candidates that can't be run on this graph, with the reason.
     """
 
     subject: Subject
@@ -139,15 +139,15 @@ class Search:
     seconds_a_cost: float = 0.0
     defers_whole: bool = False
     trials: list[Trial] = field(default_factory=list)
-    refused: list[tuple[Candidate, str]] = field(default_factory=list)
-    _skipped: dict[str, Candidate] = field(default_factory=dict)
+    refusals: list[tuple[Candidate, str]] = field(default_factory=list)
+    _skipped_by_key: dict[str, Candidate] = field(default_factory=dict)
     _keys: set[str] = field(default_factory=set)
     _score_rate: float = 0.0  # seconds a unit and column
 
     @property
-    def skipped(self) -> list[Candidate]:
+    def skipped_candidates(self) -> list[Candidate]:
         """Candidates that there was no time for."""
-        return list(self._skipped.values())
+        return list(self._skipped_by_key.values())
 
     @property
     def best(self) -> Trial | None:
@@ -169,8 +169,8 @@ class Search:
                 waiting.append(candidate)
         for candidate in waiting:
             self._try_if_new(candidate, share)
-        while not self.trials and self._skipped:
-            self._try(min(self._skipped.values(), key=lambda candidate: candidate.cost))
+        while not self.trials and self._skipped_by_key:
+            self._try(min(self._skipped_by_key.values(), key=lambda candidate: candidate.cost))
 
     def refine(
         self, neighbors: Callable[[Candidate], Sequence[Candidate]], share: float = 1.0, rounds: int | None = None
@@ -206,7 +206,7 @@ class Search:
             if self.budget.allows(self._expected_seconds(candidate, self.subject.units)):
                 self._build_and_score(candidate, self.subject.units)
             else:
-                self._skipped[candidate.key] = candidate
+                self._skipped_by_key[candidate.key] = candidate
 
     def _try_if_new(self, candidate: Candidate, share: float) -> None:
         if candidate.key in self._keys:
@@ -214,34 +214,34 @@ class Search:
         if self.budget.allows(self._expected_seconds(candidate), share):
             self._try(candidate)
         else:
-            self._skipped[candidate.key] = candidate
+            self._skipped_by_key[candidate.key] = candidate
 
     def _try(self, candidate: Candidate) -> None:
-        self._skipped.pop(candidate.key, None)
+        self._skipped_by_key.pop(candidate.key, None)
         self._keys.add(candidate.key)
         try:
             self._build_and_score(candidate, min(self.subject.first_units, self.subject.units))
         except ConfigError as error:
-            self.refused.append((candidate, str(error)))
+            self.refusals.append((candidate, str(error)))
 
     def _build_and_score(self, candidate: Candidate, units: int) -> None:
         clock, subject = self.budget.clock, self.subject
-        started = clock()
+        start = clock()
         table = subject.build(candidate)
-        built = scored = clock()
+        build_end = score_start = clock()
         variants = self._score(table, units)
         if units < subject.units and not self.defers_whole and self._may_win(candidate, _best_of(variants).score):
-            scored, units = clock(), subject.units
+            score_start, units = clock(), subject.units
             variants = self._score(table, units)
-        ended = clock()
-        self._score_rate = (ended - scored) / max(units * candidate.width, 1)
+        end = clock()
+        self._score_rate = (end - score_start) / max(units * candidate.width, 1)
         trial = Trial(
             candidate=candidate,
             variants=variants,
             best=_best_of(variants),
             is_whole=units == subject.units,
-            build_seconds=built - started,
-            seconds=ended - started,
+            build_seconds=build_end - start,
+            seconds=end - start,
             cpu_seconds=table.cpu_seconds,
             table_bytes=table.nbytes,
         )

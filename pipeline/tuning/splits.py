@@ -97,21 +97,21 @@ def hide_latest(last_us: NDArray[np.int64], share: float) -> TimeCut:
     CoarseTimesError : if that would hide none, or more than twice the share.
     """
     _check_share(share)
-    ordered = np.sort(last_us)
-    at = min(int((1.0 - share) * ordered.size), ordered.size - 1) if ordered.size else 0
-    if ordered.size == 0 or ordered[0] == ordered[-1]:
+    times = np.sort(last_us)
+    at = min(int((1.0 - share) * times.size), times.size - 1) if times.size else 0
+    if times.size == 0 or times[0] == times[-1]:
         raise CoarseTimesError("all pairs were last seen at one moment")
-    before = int(np.searchsorted(ordered, ordered[at], "left"))
-    after = int(np.searchsorted(ordered, ordered[at], "right"))
-    starts = [start for start in (before, after) if 0 < start < ordered.size]
-    start = min(starts, key=lambda first: abs(ordered.size - first - share * ordered.size))
-    hidden_share = (ordered.size - start) / ordered.size
+    before = int(np.searchsorted(times, times[at], "left"))
+    after = int(np.searchsorted(times, times[at], "right"))
+    starts = [start for start in (before, after) if 0 < start < times.size]
+    start = min(starts, key=lambda first: abs(times.size - first - share * times.size))
+    hidden_share = (times.size - start) / times.size
     if hidden_share > 2 * share:
         raise CoarseTimesError(
             f"times are so coarse that the latest {hidden_share:.0%} of the pairs can only be hidden together; "
             f"{share:.0%} are wanted"
         )
-    moment = int(ordered[start])
+    moment = int(times[start])
     return TimeCut(last_us >= moment, moment)
 
 

@@ -88,7 +88,7 @@ def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs:
     """
     arrays = NodeArrays(workspace.files("node_arrays"))
     key_of = arrays.all("node_key").view(np.uint64)
-    files, *others = workspace.files_by_relation("indexed_edges")
+    files, *side_files = workspace.files_by_relation("indexed_edges")
     all_pairs = storage.rows_in(files)
     share = min(1.0, max_pairs / max(all_pairs, 1))
     is_kept = _kept_nodes(key_of, share, seed, is_plain=config.input.is_plain)
@@ -99,7 +99,7 @@ def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs:
     src, dst, weight = _read_pairs(files, is_kept)
     if src.size == 0:
         raise InputError(f"no pairs are left of {all_pairs:,} where {max_pairs:,} may be kept; allow more")
-    side_pairs = [_read_pairs(files, is_kept) for files in others]
+    side_pairs = [_read_pairs(files, is_kept) for files in side_files]
     has_pair = np.zeros(arrays.nodes, np.bool_)
     for ends in (src, dst, *(ends for of_side in side_pairs for ends in of_side[:2])):
         has_pair[ends] = True
@@ -124,8 +124,8 @@ def read_training_graph(config: PipelineConfig, workspace: Workspace, max_pairs:
         rows=positions_between(config.sides.rows),
         columns=positions_between(config.sides.columns),
         side_pairs=tuple(
-            SidePairs(one.name, one in config.relations, strength, position[left], position[right], units)
-            for one, strength, (left, right, units) in relations
+            SidePairs(relation.name, relation in config.relations, strength, position[left], position[right], units)
+            for relation, strength, (left, right, units) in relations
         ),
         features=FeatureTable(workspace.files("node_features")).take(node_ix) if config.attributes else None,
     )
@@ -139,8 +139,8 @@ def _read_pairs(
     for batch in storage.read_batches(files, ["src_ix", "dst_ix", "weight"], _PAIRS_AT_ONCE):
         src, dst, weight = (batch[name].to_numpy() for name in ("src_ix", "dst_ix", "weight"))
         if is_kept is not None:
-            chosen = is_kept[src] & is_kept[dst]
-            src, dst, weight = src[chosen], dst[chosen], weight[chosen]
+            is_inside = is_kept[src] & is_kept[dst]
+            src, dst, weight = src[is_inside], dst[is_inside], weight[is_inside]
         for column, values in zip(columns, (src, dst, weight), strict=True):
             column.append(values)
     src, dst, weight = (np.concatenate(column) for column in columns)

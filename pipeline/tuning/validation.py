@@ -55,12 +55,12 @@ def standard_error(values: NDArray[np.float64]) -> float:
     return float(values.std(ddof=1)) / math.sqrt(values.size)
 
 
-def is_within_noise(best: Score, other: Score, errors: float = 1.0) -> bool:
+def is_within_noise(best: Score, rival: Score, errors: float = 1.0) -> bool:
     """Whether two scores of the same units differ by no more than so many standard errors of their difference.
 
     And by no more than a hundredth: where units are few, noise hides differences that are worth having.
     """
-    behind = best.deciding - other.deciding
+    behind = best.deciding - rival.deciding
     return (
         bool(behind.mean() <= min(errors * standard_error(behind), _WORTH_HAVING * abs(best.value)))
         if behind.size
@@ -120,8 +120,8 @@ class RankingValidation:
         n = train.node_key.size
         self._train, self._seed = train, seed
         self._degree = train.degree
-        hidden = _directions(train.hidden_src, train.hidden_dst, is_plain=train.is_plain)
-        sources = distinct(hidden[0])
+        hidden_pairs = _directions(train.hidden_src, train.hidden_dst, is_plain=train.is_plain)
+        sources = distinct(hidden_pairs[0])
         is_linked = self._degree[sources] > 0
         self.unknown_sources = int((~is_linked).sum())
         sources = sources[is_linked]
@@ -138,13 +138,13 @@ class RankingValidation:
         self._query[self.sources] = np.arange(sources.size)
         self._column = np.full(n, -1, np.int64)
         self._column[self._targets] = np.arange(self._targets.size)
-        self._hidden, self._without_row = self._lists(*hidden)
+        self._hidden_lists, self._without_row = self._lists(*hidden_pairs)
         self.unknown_pairs = int(self._without_row.sum())
-        self.hidden_pairs = self._hidden.positions.size + self.unknown_pairs
+        self.hidden_pairs = self._hidden_lists.positions.size + self.unknown_pairs
         src, dst = _directions(train.src, train.dst, is_plain=train.is_plain)
         if train.is_plain:  # no node is its own answer
             src, dst = np.concatenate((src, self.sources)), np.concatenate((dst, self.sources))
-        self._linked = self._lists(src, dst)[0]
+        self._neighbor_lists = self._lists(src, dst)[0]
         self._all_codes = self._codes_of_all() if train.is_plain else None
 
     def __call__(self, rows: NDArray[np.float32], similarity: str, units: int) -> Score:
@@ -160,17 +160,17 @@ class RankingValidation:
         Score with NDCG@20 deciding and recall@20 beside it; on plain graphs also the AUC against degree-matched
         negatives of these sources' hidden edges, where any could be drawn.
         """
-        scored = unit_rows(rows) if similarity == "cosine" else rows
+        ranked_rows = unit_rows(rows) if similarity == "cosine" else rows
         sources = self.sources[:units]
-        score = _score_of(self.measure(scored, units))
-        auc = None if self._all_codes is None else self._auc(scored, sources, self._all_codes)
+        score = _score_of(self.measure(ranked_rows, units))
+        auc = None if self._all_codes is None else self._auc(ranked_rows, sources, self._all_codes)
         return score if auc is None else Score(score.deciding, {**score.figures, "auc": auc})
 
     def measure(self, rows: NDArray[np.float32], units: int) -> RankingMetrics:
         """Rank by dot products for the first sources; figures by item are in the order of ``target_nodes``."""
         sources = self.sources[:units]
-        linked, truth = self._linked.of(0, sources.size), self._truth(sources.size)
-        return rank_items(rows[sources], rows[self._targets], linked, truth, (K,))
+        neighbors, truth = self._neighbor_lists.of(0, sources.size), self._truth(sources.size)
+        return rank_items(rows[sources], rows[self._targets], neighbors, truth, (K,))
 
     @property
     def degree(self) -> NDArray[np.int64]:
@@ -184,7 +184,7 @@ class RankingValidation:
 
     def queries(self, units: int) -> Queries:
         """Return the first sources, in their order, with what is left out of their lists and what these should hold."""
-        return Queries(self.sources[:units], self._linked.of(0, units), self._truth(units))
+        return Queries(self.sources[:units], self._neighbor_lists.of(0, units), self._truth(units))
 
     def of_lists(self, lists: NDArray[np.int64]) -> Score:
         """Score lists of the first sources, made from what is left and without what is left.
@@ -196,7 +196,7 @@ class RankingValidation:
         return _score_of(measure_places([(0, units, columns)], self._targets.size, self._truth(units), (K,)))
 
     def _truth(self, units: int) -> GroundTruth:
-        return GroundTruth(self._hidden.of(0, units), self._without_row[:units])
+        return GroundTruth(self._hidden_lists.of(0, units), self._without_row[:units])
 
     def _auc(self, rows: NDArray[np.float32], sources: NDArray[np.int64], codes: NDArray[np.int64]) -> float | None:
         train, n = self._train, self._train.node_key.size
@@ -250,12 +250,12 @@ class LabelValidation:
     def __init__(
         self,
         node_key: NDArray[np.uint64],
-        labelled: NDArray[np.int64],
+        nodes: NDArray[np.int64],
         labels: NDArray[np.bool_],
         seed: int,
     ) -> None:
-        """``labelled`` : (m,) int64 positions of nodes; ``labels`` : (m, labels) bool, each row with one at least."""
-        self._node_key, self._labelled, self._labels = node_key[labelled], labelled, labels
+        """``nodes`` : (m,) int64 positions of nodes; ``labels`` : (m, labels) bool, each row with one at least."""
+        self._node_key, self._nodes, self._labels = node_key[nodes], nodes, labels
         self._seeds = tuple(range(seed, seed + SHUFFLES))
         self.units = SHUFFLES
 
@@ -264,7 +264,7 @@ class LabelValidation:
 
         ``rows`` : (n, dim) float32; "cosine" says that a model is to see unit rows.
         """
-        features = rows[self._labelled]
+        features = rows[self._nodes]
         features = unit_rows(features) if similarity == "cosine" else features
         (quality,) = classify_nodes(features, self._node_key, self._labels, (_LABEL_SHARE,), self._seeds[:units])
         micro = np.array([shuffle.micro_f1 for shuffle in quality.shuffles])

@@ -140,17 +140,17 @@ def hide_pairs(
     """Hide some pairs, which tables of width ``dim`` rank among all."""
     needs_history = config.input.timestamp is not None or config.input.weight is not None
     history = history_of(graph, workspace) if needs_history else None
-    hidden = choose_hidden(graph, None if history is None else history.last_us, options)
+    selection = choose_hidden(graph, None if history is None else history.last_us, options)
     users = users_ranked(options, graph, dim)
-    ranking = _ranking(graph, ~hidden.is_hidden, hidden.is_hidden, users, options.seed)
+    ranking = _ranking(graph, ~selection.is_hidden, selection.is_hidden, users, options.seed)
     if not ranking.units:
         raise InputError(
             "no pair can be hidden while its user keeps others: tuning needs users or nodes with 5 pairs or more; "
             "keep the defaults of [embedding]"
         )
     facts = {
-        "by": hidden.by,
-        "sentence": hidden.sentence,
+        "by": selection.by,
+        "sentence": selection.sentence,
         "unit": "nodes" if graph.is_plain else "users",
         "units": ranking.units,
         "population": ranking.population,
@@ -159,11 +159,11 @@ def hide_pairs(
         "unknown_sources": ranking.unknown_sources,
         "targets": ranking.targets,
     }
-    remarks = [*hidden.remarks, *_unknown_remarks(ranking)]
-    split = Split(PairWeights(config, graph, ~hidden.is_hidden, history, hidden.moment), ranking)
+    remarks = [*selection.remarks, *_unknown_remarks(ranking)]
+    split = Split(PairWeights(config, graph, ~selection.is_hidden, history, selection.moment), ranking)
     earlier: list[Split] = []
-    if history is not None and hidden.moment is not None and ranking.units < _FEW_SOURCES:
-        earlier = _earlier_splits(config, graph, history, hidden.moment, min(users, _FEW_SOURCES), options.seed)
+    if history is not None and selection.moment is not None and ranking.units < _FEW_SOURCES:
+        earlier = _earlier_splits(config, graph, history, selection.moment, min(users, _FEW_SOURCES), options.seed)
     if not earlier:
         return ValidationTask([split], ranking, f"ndcg@{K}", facts, remarks)
     remarks.append(
@@ -171,7 +171,7 @@ def hide_pairs(
         "each with the pairs before it"
     )
     splits = [split, *earlier]
-    several = SeveralValidations([one.ranking for one in splits if one.ranking is not None])
+    several = SeveralValidations([split.ranking for split in splits if split.ranking is not None])
     facts |= {"units": several.units, "splits": len(splits)}
     return ValidationTask(splits, several, f"ndcg@{K}", facts, remarks)
 

@@ -78,20 +78,20 @@ def tune_vectors(
             ],
             share,
         )
-        chosen = search.best
-        if chosen is None:
-            reasons = "; ".join(f"{candidate.name}: {reason}" for candidate, reason in search.refused)
+        winner = search.best
+        if winner is None:
+            reasons = "; ".join(f"{candidate.name}: {reason}" for candidate, reason in search.refusals)
             raise ConfigError(f"no candidate can be run on this graph: {reasons}")
         trials = tuple(search.trials)
         interests: InterestChoice | None = None
         if tries_interests:
-            outcome = tune_interests(config, graph, task, options, search, embedder, chosen)
+            outcome = tune_interests(config, graph, task, options, search, embedder, winner)
             if isinstance(outcome, str):
                 remarks.append(f"lists by several interests of a source are not tried: {outcome}")
             else:
-                chosen, interests = outcome
-        curve = _width_curve(search, chosen, facts, dims, with_curve=options.with_curve)
-        cold_start = _cold_start(config, graph, task, options, budget, chosen)
+                winner, interests = outcome
+        curve = _width_curve(search, winner, facts, dims, with_curve=options.with_curve)
+        cold_start = _cold_start(config, graph, task, options, budget, winner)
     if len(trials) == 1:
         remarks.append(
             f"the budget of {budget.seconds:g} s had room for one candidate only, which nothing was compared with"
@@ -100,18 +100,14 @@ def tune_vectors(
         remarks.append(
             "attributes find no item whose pairs are all hidden, whatever its norm; [cold_start] is left as it is"
         )
-    if isinstance(interests, str):
-        remarks.append(
-            f"lists by several interests of a source are not tried, [interests] is left as it is: {interests}"
-        )
     best = {dim: choose_table([trial for trial in trials if trial.candidate.width == dim]) for dim in widths_of(trials)}
-    of_embedding, of_others = split_changes(chosen.candidate.changes)
+    of_embedding, of_others = split_changes(winner.candidate.changes)
     config_keys = config.embedding.model_dump(mode="json", exclude_unset=True)
     return TuningResult(
         split={**task.facts, "pairs": graph.src.size, "all_pairs": graph.all_pairs},
         decides=task.decides,
         trials=trials,
-        chosen=chosen,
+        winner=winner,
         changes={
             "embedding": of_embedding,
             **of_others,
@@ -120,12 +116,12 @@ def tune_vectors(
         },
         remarks=[*remarks, *task.remarks],
         advice=advice(facts, trials),
-        skipped=search.skipped,
-        refused=search.refused,
+        skipped_candidates=search.skipped_candidates,
+        refusals=search.refusals,
         best={dim: trial for dim, trial in best.items() if trial is not None},
-        reason=_reason(chosen, trials),
+        reason=_reason(winner, trials),
         curve=curve,
-        dropped=frozenset(config_keys) - RUN_KEYS - set(of_embedding),
+        dropped_keys=frozenset(config_keys) - RUN_KEYS - set(of_embedding),
         cold_start=cold_start,
         interests=interests,
     )
@@ -137,37 +133,41 @@ def _cold_start(
     task: ValidationTask,
     options: TuneOptions,
     budget: Budget,
-    chosen: Trial,
+    winner: Trial,
 ) -> ColdStartChoice | None:
     """Choose the keys of [cold_start] for the chosen parameters; None where nothing tells, or products don't rank."""
     if options.labels or graph.is_plain:
         return None
     split = hide_targets(
-        graph, task.splits[0].weights, users_ranked(options, graph, chosen.candidate.width), options.seed
+        graph, task.splits[0].weights, users_ranked(options, graph, winner.candidate.width), options.seed
     )
     if split is None:
         return None
-    started, embedder = budget.spent, Embedder(config, graph, [split.weights], options.use)
-    vectors = embedder(chosen.candidate.changes)
+    spent_before, embedder = budget.spent_seconds, Embedder(config, graph, [split.weights], options.use)
+    vectors = embedder(winner.candidate.changes)
     if vectors.similarity != "dot":
         return None
     cold, features = np.flatnonzero(split.is_cold), graph.features
     if features is None:
         features = Features.of_counts(np.zeros(graph.nodes, np.int64), np.empty(0, np.uint64), np.empty(0, np.float32))
-    own, settings = vectors.rows[cold], embedder.settings(chosen.candidate.changes)
+    own, settings = vectors.rows[cold], embedder.settings(winner.candidate.changes)
     keys = settings.embedding
     if not own.any() and not keys.standardize_columns and keys.compatibility is None:
         own = rows_of_attributes(features.rows(cold), settings)
 
-    def allows(tried: int) -> bool:
-        return budget.allows((budget.spent - started) / tried)
+    def allows(trial_count: int) -> bool:
+        return budget.allows((budget.spent_seconds - spent_before) / trial_count)
 
     return choose_cold_start(split, features, vectors.rows, own, options.cold_loss, allows)
 
 
 def _queryable(config: PipelineConfig, several: Sequence[Candidate]) -> Sequence[Candidate]:
     """Leave out what queries can't be made of, where the config asks for some."""
-    return [one for one in several if not config.interests.clusters or one.changes.get("compatibility") is None]
+    return [
+        candidate
+        for candidate in several
+        if not config.interests.clusters or candidate.changes.get("compatibility") is None
+    ]
 
 
 def _changed_interests(config: PipelineConfig, choice: InterestChoice | None) -> dict[str, dict[str, Any]]:
@@ -252,29 +252,29 @@ def first_candidates(config: PipelineConfig, facts: GraphFacts, dims: Sequence[i
 
 
 def _width_curve(
-    search: Search, chosen: Trial, facts: GraphFacts, dims: Sequence[int], *, with_curve: bool
+    search: Search, winner: Trial, facts: GraphFacts, dims: Sequence[int], *, with_curve: bool
 ) -> list[Trial]:
     """Try the chosen parameters at other widths: half and double; ``with_curve`` two octaves each way."""
-    width = chosen.candidate.width
+    width = winner.candidate.width
     octaves = (0.5, 2.0, 0.25, 4.0) if with_curve else (0.5, 2.0) if len(dims) == 1 else ()
-    by_width = {width: chosen}
-    for other in [int(width * octave) for octave in octaves] + (list(dims) if with_curve else []):
-        if other >= 1 and other not in by_width:
+    by_width = {width: winner}
+    for other_width in [int(width * octave) for octave in octaves] + (list(dims) if with_curve else []):
+        if other_width >= 1 and other_width not in by_width:
             before = len(search.trials)
-            search.try_all([at_width(chosen.candidate, other, facts)])
+            search.try_all([at_width(winner.candidate, other_width, facts)])
             if len(search.trials) > before:
-                by_width[other] = search.trials[-1]
-    return [by_width[other] for other in sorted(by_width)] if len(by_width) > 1 else []
+                by_width[other_width] = search.trials[-1]
+    return [by_width[key] for key in sorted(by_width)] if len(by_width) > 1 else []
 
 
-def _reason(chosen: Trial, trials: Sequence[Trial]) -> str:
+def _reason(winner: Trial, trials: Sequence[Trial]) -> str:
     """Say why the winner was chosen."""
     best = max((trial for trial in trials if trial.is_whole), key=_value)
-    if best is chosen:
+    if best is winner:
         return f"the best of {len(trials)} candidates"
-    if best.candidate.changes.get("compatibility") and not chosen.candidate.changes.get("compatibility"):
+    if best.candidate.changes.get("compatibility") and not winner.candidate.changes.get("compatibility"):
         return f"lists by its interests win against those by {best.candidate.name}, within noise of which it is"
-    reason = "narrower" if chosen.candidate.width < best.candidate.width else "cheaper"
+    reason = "narrower" if winner.candidate.width < best.candidate.width else "cheaper"
     return (
         f"{reason} than {best.candidate.name} (dim {best.candidate.width}, {best.score.value:.4f}), the best of "
         f"{len(trials)} candidates, and no worse than by one standard error"

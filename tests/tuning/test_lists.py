@@ -89,7 +89,7 @@ def test_the_budget_is_kept_but_for_the_first_look() -> None:
     search, walk, _ = searched(planted, 2_000, seconds=1.0)  # a look takes 5 s
     assert [units for _, units in planted.calls] == [500]
     assert walk == walk_of(RESTARTS[0])
-    assert search.skipped
+    assert search.skipped_candidates
     few = Planted(0.85, 0.0, 0.3)
     searched(few, 2_000, seconds=30.0)
     assert few.seconds <= 30.0

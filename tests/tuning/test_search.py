@@ -119,9 +119,9 @@ def test_the_budget_is_kept_where_time_goes_with_cost(budget: float) -> None:
     spent = world.clock.now - 100.0
     # Estimates are exact here but for candidates given up early, which take less: never over it.
     assert spent <= budget
-    assert len(search.trials) + len(search.skipped) == 30
-    if search.skipped:
-        dearest = max(one.cost / 32 for one in search.skipped) + world.units * 1e-4 * 4
+    assert len(search.trials) + len(search.skipped_candidates) == 30
+    if search.skipped_candidates:
+        dearest = max(one.cost / 32 for one in search.skipped_candidates) + world.units * 1e-4 * 4
         assert spent > budget - dearest
 
 
@@ -130,7 +130,7 @@ def test_a_dear_candidate_is_passed_over_for_cheaper_ones_behind_it() -> None:
     search = world.search(10.0)
     search.try_all([*presets(32, powers=range(1)), *presets(320, powers=range(1)), *presets(32, powers=range(1, 3))])
     assert [trial.candidate.width for trial in search.trials] == [32, 32, 32]
-    assert [one.width for one in search.skipped] == [320]
+    assert [one.width for one in search.skipped_candidates] == [320]
 
 
 def test_where_none_fits_the_cheapest_is_tried_whatever_the_budget() -> None:
@@ -138,7 +138,7 @@ def test_where_none_fits_the_cheapest_is_tried_whatever_the_budget() -> None:
     search = world.search(1.0, seconds_a_cost=1.0)
     search.try_all(presets(32, 16, 64, powers=range(2)))
     assert [trial.candidate.changes for trial in search.trials] == [{"dim": 16, "p": 0}]
-    assert len(search.skipped) == 5
+    assert len(search.skipped_candidates) == 5
     assert search.best is search.trials[0]
 
 
@@ -179,7 +179,7 @@ def test_what_the_config_refuses_is_told_and_no_trial() -> None:
 
     search = World(worth).search(1e9)
     search.try_all(presets(16, powers=range(2)))
-    assert [(one.name, reason) for one, reason in search.refused] == [("p=0", "p is 0")]
+    assert [(one.name, reason) for one, reason in search.refusals] == [("p=0", "p is 0")]
     assert len(search.trials) == 1
 
 
