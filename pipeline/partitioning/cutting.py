@@ -66,7 +66,7 @@ class IndexTables:
     edges: tuple[Location, ...]  # files of indexed_edges
     nodes: int
     edge_count: int
-    shared: tuple[int, int] | None  # numbers of the type whose nodes are split; None: a plain graph
+    shared_range: tuple[int, int] | None  # numbers of the type whose nodes are split; None: a plain graph
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def cut_piece(payload: CutPayload, attempt: Attempt) -> CutResult:
         degree, node_key = arrays.all("degree"), arrays.all("node_key")
         if options.parts is None:
             hub = int(np.max(degree, where=piece.role == Role.WHOLE, initial=0))
-            refuse_indivisible(hub, piece.left.size, options.bounds, source.shared is None)
+            refuse_indivisible(hub, piece.left.size, options.bounds, source.shared_range is None)
     else:
         piece = source.map()
         degree, node_key = (arrays.take(name, piece.node_ix) for name in ("degree", "node_key"))
@@ -182,10 +182,10 @@ def _root_piece(tables: IndexTables, arrays: NodeArrays, options: CutOptions) ->
         )
     left, right = pieces.read_edges(tables.edges)
     role = np.full(arrays.nodes, Role.WHOLE, np.int8)
-    if tables.shared:
+    if tables.shared_range:
         # Sources are cut with all their edges, targets are split: of the two sides, that is the one with many
         # nodes of few edges each, in every interaction table we know.
-        role[slice(*tables.shared)] = Role.SHARED
+        role[slice(*tables.shared_range)] = Role.SHARED
     else:
         role[_split_hubs(left, right, arrays.all("degree"), options, options.leaves(tables))] = Role.SHARED
         is_late = (role[left] == Role.SHARED) & (role[right] == Role.SHARED)

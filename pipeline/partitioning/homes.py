@@ -47,8 +47,8 @@ def costs_less_split(
     rows: NDArray[np.int64], degree: NDArray[np.int64], largest: int, parts: int, nodes: int
 ) -> NDArray[np.bool_]:
     """Return which nodes cost less split: ``rows`` sums :func:`ghost_rows` over neighbours, ``nodes`` have edges."""
-    others = np.round(_ROW * (parts * (1 - _powers(largest, parts)) - 1)).astype(np.int64)[degree]
-    return (rows > others) & (degree * parts > nodes)
+    whole_cost = np.round(_ROW * (parts * (1 - _powers(largest, parts)) - 1)).astype(np.int64)[degree]
+    return (rows > whole_cost) & (degree * parts > nodes)
 
 
 def _powers(largest: int, parts: int) -> NDArray[np.float64]:
@@ -69,7 +69,7 @@ def splittable_hubs(left: NDArray[np.int32], right: NDArray[np.int32], is_hub: N
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredEdges:
     """How many edges of shared nodes each leaf stores: a row for each node and leaf, ascending by both."""
 
     node_ix: NDArray[np.int64]
@@ -77,16 +77,16 @@ class Stored:
     edges: NDArray[np.int64]
 
     @classmethod
-    def of(cls, leaves: Sequence[tuple[int, GraphPiece]]) -> Stored:
+    def of(cls, leaves: Sequence[tuple[int, GraphPiece]]) -> StoredEdges:
         """Count over leaves in ascending part_id; edges between two shared nodes are not theirs yet."""
         node_ix, part_id, edges = [], [], []
         for part, piece in leaves:
             ends = np.bincount(piece.left, minlength=piece.role.size)
             ends += np.bincount(piece.right, minlength=piece.role.size)
-            shared = np.flatnonzero(piece.role == Role.SHARED)
-            node_ix.append(piece.node_ix[shared])
-            part_id.append(np.full(shared.size, part, np.int32))
-            edges.append(ends[shared])
+            split_rows = np.flatnonzero(piece.role == Role.SHARED)
+            node_ix.append(piece.node_ix[split_rows])
+            part_id.append(np.full(split_rows.size, part, np.int32))
+            edges.append(ends[split_rows])
         nodes = np.concatenate(node_ix)
         order = np.argsort(nodes, kind="stable")
         return cls(nodes[order], np.concatenate(part_id)[order], np.concatenate(edges)[order])
@@ -109,8 +109,8 @@ def find_homes(nodes: int, leaves: Sequence[tuple[int, GraphPiece]]) -> NodePart
     is_split = np.zeros(nodes, np.bool_)
     for part, piece in leaves:
         part_id[piece.node_ix[piece.role == Role.WHOLE]] = part
-    stored = Stored.of(leaves)
+    counts = StoredEdges.of(leaves)
     incoming = np.zeros(1 + max(part for part, _ in leaves), np.int64)
-    homes_by_most_edges(stored.node_ix, stored.part_id, stored.edges, part_id, is_split, incoming)
-    even_out_ties(stored.node_ix, stored.part_id, stored.edges, part_id, incoming)
+    homes_by_most_edges(counts.node_ix, counts.part_id, counts.edges, part_id, is_split, incoming)
+    even_out_ties(counts.node_ix, counts.part_id, counts.edges, part_id, incoming)
     return NodeParts(part_id, is_split)

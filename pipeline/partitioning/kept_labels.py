@@ -82,7 +82,7 @@ def _spread_components(
     volumes = np.zeros(count, np.int64)
     np.add.at(volumes, component, volume[rows])
     label = np.empty(count, np.int32)
-    for one in np.argsort(-volumes, kind="stable"):
-        label[one] = load.argmin()
-        load[label[one]] += volumes[one]
+    for number in np.argsort(-volumes, kind="stable"):
+        label[number] = load.argmin()
+        load[label[number]] += volumes[number]
     return label[component]

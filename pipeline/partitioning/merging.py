@@ -41,7 +41,7 @@ def merges(edges: NDArray[np.int64], volume: NDArray[np.int64]) -> Iterator[Merg
     volume : (parts,) int64. A part without volume counts as 1.
     """
     between: list[dict[int, int]] = [
-        {int(other): int(row[other]) for other in np.flatnonzero(row) if other != part}
+        {int(neighbor): int(row[neighbor]) for neighbor in np.flatnonzero(row) if neighbor != part}
         for part, row in enumerate(edges)
     ]
     size = np.maximum(volume, 1).tolist()
@@ -65,13 +65,13 @@ def merges(edges: NDArray[np.int64], volume: NDArray[np.int64]) -> Iterator[Merg
             yield Merge(a, b, -density)
             size[a] += size[b]
             del alive[b]
-            for other, count in between[b].items():
-                del between[other][b]
-                if other != a:
-                    between[a][other] = between[other][a] = between[a].get(other, 0) + count
-            for other in between[a]:
-                if size[a] + size[other] <= cap:
-                    heapq.heappush(heap, pair(a, other))
+            for neighbor, count in between[b].items():
+                del between[neighbor][b]
+                if neighbor != a:
+                    between[a][neighbor] = between[neighbor][a] = between[a].get(neighbor, 0) + count
+            for neighbor in between[a]:
+                if size[a] + size[neighbor] <= cap:
+                    heapq.heappush(heap, pair(a, neighbor))
         cap *= 2
 
 
@@ -90,7 +90,7 @@ def hierarchy(edges: NDArray[np.int64], volume: NDArray[np.int64]) -> tuple[list
             for member in members[part]:
                 paths[member] = (branch, *paths[member])
         below = [density[part] for part in (merge.first, merge.second) if part in density]
-        inversions += any(merge.density > other for other in below)
+        inversions += any(merge.density > inner for inner in below)
         members[merge.first] += members.pop(merge.second)
         density[merge.first] = merge.density
     return paths, inversions
@@ -151,11 +151,11 @@ class MergedTree:
         paths, inversions = list(tree.leaves), 0
         if sums is not None:
             paths, inversions = merged_paths(paths, sums[:-1], sums[-1])
-        merged = Tree.of(paths)
-        part_of = {path: part for part, path in enumerate(merged.paths)}
+        merged_tree = Tree.of(paths)
+        part_of = {path: part for part, path in enumerate(merged_tree.paths)}
         new_part = np.full(len(tree.paths) + 1, -1, np.int32)
         new_part[np.flatnonzero(tree.is_leaf)] = [part_of[path] for path in paths]
-        return cls(merged, new_part, inversions)
+        return cls(merged_tree, new_part, inversions)
 
 
 def _first_fitting(

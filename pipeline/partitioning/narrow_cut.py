@@ -52,19 +52,19 @@ def keep_cut(tasks: TaskFolder, tables: IndexTables, options: CutOptions, earlie
     Leaves that lost all of their edges are dropped.
     """
     paths = [path for _, path in earlier.leaves]
-    kept = tasks.run(
+    record = tasks.run(
         cut_piece, "keep", CutPayload(PieceToCut(tables, len(paths)), tables.arrays, options, options.seed, earlier)
     )
     leaves: dict[PartPath, PieceFiles] = {}
     outgrown: dict[PartPath, PieceToCut] = {}
-    for number, (label, size) in enumerate(zip(kept.result.labels, kept.result.children, strict=True)):
-        files = PieceFiles.of(kept, str(number))
+    for number, (label, size) in enumerate(zip(record.result.labels, record.result.children, strict=True)):
+        files = PieceFiles.of(record, str(number))
         if options.fits_leaf(size.rows, size.edges):
             leaves[paths[label]] = files
         else:
             outgrown[paths[label]] = PieceToCut(files, options.bounds.children(size.rows, size.edges))
     below, empty_parts = cut_down(tasks, tables.arrays, options, outgrown)
-    return _find_homes(tasks, tables, {**leaves, **below}, empty_parts + len(paths) - len(kept.result.labels))
+    return _find_homes(tasks, tables, {**leaves, **below}, empty_parts + len(paths) - len(record.result.labels))
 
 
 def cut_down(
@@ -133,20 +133,20 @@ def find_all_homes(payload: HomesPayload, attempt: Attempt) -> HomesResult:
     tree = Tree.of(files)
     leaves = [(part, files[path].map()) for part, path in enumerate(tree.paths) if path in files]
     parts, edges = find_homes(arrays.nodes, leaves), RootEdges.read(tables, leaves)
-    merged = MergedTree.of(tree, _border_sums(tree, edges, parts, degree))
-    parts = NodeParts(merged.new_part[parts.part_id], parts.is_split)
+    merged_tree = MergedTree.of(tree, _border_sums(tree, edges, parts, degree))
+    parts = NodeParts(merged_tree.new_part[parts.part_id], parts.is_split)
     parts.write(attempt.path("parts", "arrow"))
     homes = NodeHomes(parts, degree, arrays.all("node_key").view(np.uint64))
-    counts = PartCounts(merged.tree)
+    counts = PartCounts(merged_tree.tree)
     for part, piece in leaves:
-        counts.add_rows_of(piece.node_ix, np.full(piece.node_ix.size, merged.new_part[part]), parts)
+        counts.add_rows_of(piece.node_ix, np.full(piece.node_ix.size, merged_tree.new_part[part]), parts)
     for left, right, has_whole_end in edges.chunks():
         counts.add_edges(left, right, homes)
         left, right = left[~has_whole_end], right[~has_whole_end]  # which no leaf's piece holds
         counts.add_rows(left, right, homes)
         counts.add_rows(right, left, homes)
     counts.count_rows(parts, 0, arrays.nodes)
-    return HomesResult(merged.tree.leaves, counts.figures(), merged.inversions)
+    return HomesResult(merged_tree.tree.leaves, counts.figures(), merged_tree.inversions)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.blocks.arrays import NodeParts
 from pipeline.kernels.edge_cut import count_stored_edges
 from pipeline.partitioning.placement import NodeHomes, stored_at
-from pipeline.partitioning.tree import Tree, TreeFigures, summed_up
+from pipeline.partitioning.tree import Tree, TreeFigures, add_up
 
 
 class PartCounts:
@@ -64,7 +64,7 @@ class PartCounts:
         by_part = (tree.depth, np.arange(len(tree.paths)))
         edges, cut, first_cut = self.table[: 3 * depths].reshape(3, depths, -1)
         volume, nodes, split_nodes, ghosts = self.table[3 * depths :]
-        columns = (summed_up(tree, nodes), edges[by_part], summed_up(tree, volume), cut[by_part], split_nodes, ghosts)
+        columns = (add_up(tree, nodes), edges[by_part], add_up(tree, volume), cut[by_part], split_nodes, ghosts)
         return TreeFigures(*(tuple(column.tolist()) for column in (*columns, first_cut.sum(axis=1))))
 
 

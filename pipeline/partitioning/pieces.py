@@ -95,8 +95,8 @@ class GraphPiece:
         edges_by_child(self.left, self.right, self.role, labels, starts, edge)
         row_of = np.full(self.node_ix.size, -1, np.int32)  # used up and restored by each child
         for child in range(parts):
-            chosen = edge[starts[child] : starts[child + 1]]
-            left, right = self.left[chosen], self.right[chosen]
+            entries = edge[starts[child] : starts[child + 1]]
+            left, right = self.left[entries], self.right[entries]
             rows = compact_rows(left, right, row_of)
             role = self.role[rows]
             role[(role == Role.WHOLE) & (labels[rows] != child)] = Role.OUTSIDE

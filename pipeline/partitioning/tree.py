@@ -106,9 +106,9 @@ def tree_table(tree: Tree, figures: TreeFigures) -> pa.Table:
     return pa.table(columns, schema=PARTITION_TREE.schema)
 
 
-def summed_up(tree: Tree, values: NDArray[np.int64]) -> NDArray[np.int64]:
+def add_up(tree: Tree, values: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return values of leaves added up over the parts above them."""
-    summed, parent = values.copy(), tree.parent
+    totals, parent = values.copy(), tree.parent
     for part in range(len(tree.paths) - 1, 0, -1):  # children come after their parents
-        summed[parent[part]] += summed[part]
-    return summed
+        totals[parent[part]] += totals[part]
+    return totals

@@ -37,14 +37,14 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         log.info("stage=%s note: %s", NAME, note)
     for warning in layout.warnings:
         log.warning("stage=%s warning: %s", NAME, warning)
-    built = [record for blocks in layout.sets for record in blocks.built]
+    built = [record for blocks in layout.sets for record in blocks.block_records]
     node_files = [
         (blocks.name, part, record.file("nodes"))
         for blocks in layout.sets
-        for part, record in zip(blocks.parts, blocks.built, strict=True)
+        for part, record in zip(blocks.parts, blocks.block_records, strict=True)
     ]
     features = hand_to_blocks(engine, node_files, workspace.files("node_features"), tasks.folder)
-    routed = [record for blocks in layout.sets for record in blocks.routed]
+    routed = [record for blocks in layout.sets for record in blocks.route_records]
     files = {
         "block_nodes": describe_task_files(built, "nodes"),
         "block_edges": describe_task_files(built, "edges"),

@@ -92,7 +92,7 @@ def _index_tables(config: PipelineConfig, workspace: Workspace) -> IndexTables:
         edges=tuple(workspace.files("indexed_edges")),
         nodes=index.nodes,
         edge_count=index.edges,
-        shared=None if config.input.is_plain else span_of(config.sides.columns, index.types),
+        shared_range=None if config.input.is_plain else span_of(config.sides.columns, index.types),
     )
 
 

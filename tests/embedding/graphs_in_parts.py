@@ -249,7 +249,7 @@ def lay_out(given: GraphInParts, folder: Path, edge_files: int = 2) -> list[Bloc
     (blocks,) = layout.sets
     return [
         BlockFiles(part, built.file("nodes"), built.file("edges"), routed.file("routes"), built.result.splits > 0)
-        for part, built, routed in zip(blocks.parts, blocks.built, blocks.routed, strict=True)
+        for part, built, routed in zip(blocks.parts, blocks.block_records, blocks.route_records, strict=True)
     ]
 
 

@@ -79,11 +79,11 @@ def embed_mode(
     for position, blocks in enumerate(layout.sets):
         files = [
             BlockFiles(part, built.file("nodes"), built.file("edges"), routed.file("routes"), has_splits=False)
-            for part, built, routed in zip(blocks.parts, blocks.built, blocks.routed, strict=True)
+            for part, built, routed in zip(blocks.parts, blocks.block_records, blocks.route_records, strict=True)
         ]
         of_set = settings_for(settings, blocks.name, position, nodes)
         done = embed_parts(InThisProcess(), files, of_set, folder / f"rows-{position}", exchange=False)
-        kept = tuple(file for record in blocks.built for file in record.paths("kept"))
+        kept = tuple(file for record in blocks.block_records for file in record.paths("kept"))
         sets.append(RowSet(blocks.nodes, tuple(file for file, _, _ in written_files(done)), kept))
     weight = storage.column(storage.map_arrow(tables.nodes.arrays[0]), "weight")
     # In two runs of nodes, as if they were two row groups. Of rows that are not written, the buffer would be seen.
@@ -209,13 +209,13 @@ def test_what_a_mode_leaves_out_is_counted(tmp_path: Path) -> None:
     np.testing.assert_array_equal(drop.rows.values.any(axis=1), drop.has_row)
     layout = embed_mode(made, config("classic", boundary="halo", halo_hops=1), tmp_path / "halo").layout
     # Part 0 adds 3 and 6 with their edges to it; part 1 adds 2 and 0, and the edge between these two.
-    assert [record.rows("edges") for record in layout.sets[0].built] == [2 * 5, 2 * 6]
+    assert [record.rows("edges") for record in layout.sets[0].block_records] == [2 * 5, 2 * 6]
     assert layout.figures.work_factor == pytest.approx(22 / 16, abs=1e-3)
     layout = embed_mode(made, config("classic", boundary="border"), tmp_path / "border").layout
     assert layout.figures.border_levels == (BorderLevel(nodes=4, edges=2, parts=1),)
     assert (layout.figures.edges_left_out, layout.figures.nodes_without_edges_left) == (0, 1)
     layout = embed_mode(made, config("classic", boundary="quotient"), tmp_path / "quotient").layout
-    assert layout.sets[1].built[0].rows("edges") == 2
+    assert layout.sets[1].block_records[0].rows("edges") == 2
 
 
 def test_a_border_graph_over_the_bounds_is_cut_again(tmp_path: Path) -> None:

@@ -103,18 +103,18 @@ class BlockSet:
 
     name: str
     parts: Sequence[int]  # of the blocks, ascending; parts without edges have none
-    built: Sequence[TaskRecord[BlockResult]]  # with the files "nodes" and "edges", by part
-    routed: Sequence[TaskRecord[Any]]  # with the files "routes", by part
+    block_records: Sequence[TaskRecord[BlockResult]]  # with the files "nodes" and "edges", by part
+    route_records: Sequence[TaskRecord[Any]]  # with the files "routes", by part
 
     @property
     def nodes(self) -> int:
         """Nodes at home in these blocks."""
-        return sum(record.result.at_home for record in self.built)
+        return sum(record.result.at_home for record in self.block_records)
 
     @property
     def figures(self) -> BlockSetFigures:
         """Counts by part."""
-        records = dict(zip(self.parts, self.built, strict=True))
+        records = dict(zip(self.parts, self.block_records, strict=True))
         return BlockSetFigures(
             name=self.name,
             parts=tuple(self.parts),
@@ -122,7 +122,7 @@ class BlockSet:
             rows={part: record.rows("nodes") for part, record in records.items()},
             entries={part: record.rows("edges") for part, record in records.items()},
             splits=tuple(part for part, record in records.items() if record.result.splits),
-            kept_files=sum(len(record.paths("kept")) for record in self.built),
+            kept_files=sum(len(record.paths("kept")) for record in self.block_records),
         )
 
 

@@ -46,10 +46,10 @@ def lay_out(tasks: TaskFolder, tables: PartTables, cut: BorderCut) -> BlockLayou
     for number in range(1, MOST_LEVELS + 1):
         if not level.cut_edges:
             break
-        cut_edges = [batches_for(CUT, [record], "edges") for record in level.scattered]
+        cut_edges = [batches_for(CUT, [record], "edges") for record in level.records]
         all_cut = EdgeFiles(batches=tuple(chain.from_iterable(cut_edges)))
-        seeded = replace(cut, seed=(cut.seed + number) % 2**31)
-        border = tasks.run(cut_border, f"border-{number}-cut", BorderPayload(all_cut, tables.nodes.arrays, seeded))
+        border_cut = replace(cut, seed=(cut.seed + number) % 2**31)
+        border = tasks.run(cut_border, f"border-{number}-cut", BorderPayload(all_cut, tables.nodes.arrays, border_cut))
         nodes = NodeTables(tables.nodes.arrays, border.file("parts"))
         payloads = [ScatterPayload(EdgeFiles(batches=batches), nodes) for batches in cut_edges if batches]
         level = induce(tasks, nodes, f"border-{number}", payloads, scatter_all)

@@ -36,20 +36,20 @@ def lay_out(tasks: TaskFolder, tables: PartTables) -> BlockLayout:
     if len(parts) == 1:
         edges = [EdgeFiles(tables.edges)]
     else:
-        scattered = tasks.run_each(scatter_edges, "scatter", ScatterPayload.of_tables(tables))
-        edges = [EdgeFiles(batches=batches_for(part, scattered, "edges")) for part in parts]
-    payloads = [BuildPayload(part, stored, tables.nodes) for part, stored in zip(parts, edges, strict=True)]
-    built = tasks.run_each(build_block, "build", payloads, parts)
+        edge_records = tasks.run_each(scatter_edges, "scatter", ScatterPayload.of_tables(tables))
+        edges = [EdgeFiles(batches=batches_for(part, edge_records, "edges")) for part in parts]
+    payloads = [BuildPayload(part, part_edges, tables.nodes) for part, part_edges in zip(parts, edges, strict=True)]
+    blocks = tasks.run_each(build_block, "build", payloads, parts)
     needs = [
         tuple(
             (sender, batch)
-            for sender, other in zip(parts, built, strict=True)
-            for batch in batches_for(part, [other], "needs")
+            for sender, record in zip(parts, blocks, strict=True)
+            for batch in batches_for(part, [record], "needs")
         )
         for part in parts
     ]
-    routes = [RoutesPayload(record.file("nodes"), needed) for record, needed in zip(built, needs, strict=True)]
-    return BlockLayout([BlockSet("parts", parts, built, tasks.run_each(route_rows, "route", routes, parts))])
+    routes = [RoutesPayload(record.file("nodes"), batches) for record, batches in zip(blocks, needs, strict=True)]
+    return BlockLayout([BlockSet("parts", parts, blocks, tasks.run_each(route_rows, "route", routes, parts))])
 
 
 def scatter_edges(payload: ScatterPayload, attempt: Attempt) -> SentRows:
@@ -79,10 +79,10 @@ def build_block(payload: BuildPayload, attempt: Attempt) -> BlockResult:
     block = make_block(part, payload.edges.read(), payload.nodes.map_arrays(), parts.part_id, kind_of)
     block.write(attempt.path("nodes", "arrow"), attempt.path("edges", "arrow"))
     is_away = block.kind >= RowKind.COPY
-    needed = {"node_ix": block.node_ix[is_away]}
-    sent = write_by_receiver(attempt.path("needs", BATCHES), block.home[is_away], needed)
+    columns = {"node_ix": block.node_ix[is_away]}
+    slices = write_by_receiver(attempt.path("needs", BATCHES), block.home[is_away], columns)
     splits = int((block.kind == RowKind.SPLIT).sum())
-    return BlockResult({"needs": sent}, int(np.count_nonzero(~is_away)), splits)
+    return BlockResult({"needs": slices}, int(np.count_nonzero(~is_away)), splits)
 
 
 @dataclass(frozen=True)

@@ -44,14 +44,14 @@ _IDS = pa.schema([pa.field("node_ix", pa.int64(), nullable=False)])
 def lay_out(tasks: TaskFolder, tables: PartTables, hops: int) -> BlockLayout:
     """Grow the halos hop by hop, then build the blocks."""
     parts = tables.parts
-    scattered = tasks.run_each(scatter_to_homes, "scatter", ScatterPayload.of_tables(tables))
-    halos = {part: Halo(batches_for(part, scattered, "edges")) for part in parts}
+    edge_records = tasks.run_each(scatter_to_homes, "scatter", ScatterPayload.of_tables(tables))
+    halos = {part: Halo(batches_for(part, edge_records, "edges")) for part in parts}
     for hop in range(1, hops + 1) if len(parts) > 1 else ():
         halos = _grow(tasks, tables.nodes, halos, hop, is_last=hop == hops)
     payloads = [BuildPayload(part, halo.edges, tables.nodes) for part, halo in halos.items()]
-    built = tasks.run_each(build_halo, "build", payloads, parts)
-    entries = sum(record.rows("edges") for record in built)
-    factor = entries / max(sum(record.result.entries for record in scattered), 1)
+    blocks = tasks.run_each(build_halo, "build", payloads, parts)
+    entries = sum(record.rows("edges") for record in blocks)
+    factor = entries / max(sum(record.result.entries for record in edge_records), 1)
     warnings = []
     if factor > MUCH_WORK:
         warnings.append(
@@ -59,7 +59,7 @@ def lay_out(tasks: TaskFolder, tables: PartTables, hops: int) -> BlockLayout:
             "neighbours; lower embedding.halo_hops or partition.parts, or set embedding.boundary = 'exchange'"
         )
     figures = ModeFigures(work_factor=round(factor, 3))
-    return BlockLayout([BlockSet("parts", parts, built, built)], figures, warnings)
+    return BlockLayout([BlockSet("parts", parts, blocks, blocks)], figures, warnings)
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class Halo:
     """A part's edges, those of its halo so far, and the file of the nodes whose edges it has asked for."""
 
     own: tuple[FileBatch, ...]  # with an end at home in the part
-    received: tuple[FileBatch, ...] = ()
+    from_others: tuple[FileBatch, ...] = ()
     members: Location | None = None
 
     @property
     def edges(self) -> EdgeFiles:
         """All edges of the part."""
-        return EdgeFiles(batches=self.own + self.received)
+        return EdgeFiles(batches=self.own + self.from_others)
 
 
 def _grow(
@@ -86,9 +86,9 @@ def _grow(
         AnswerPayload(EdgeFiles(batches=halo.own), _asks_for(part, halos, asks, is_last=is_last))
         for part, halo in halos.items()
     ]
-    answered = tasks.run_each(answer_parts, f"hop-{hop}-answer", answers, halos)
+    edge_records = tasks.run_each(answer_parts, f"hop-{hop}-answer", answers, halos)
     return {
-        part: Halo(halo.own, halo.received + batches_for(part, answered, "edges"), record.file("members"))
+        part: Halo(halo.own, halo.from_others + batches_for(part, edge_records, "edges"), record.file("members"))
         for (part, halo), record in zip(halos.items(), asks, strict=True)
     }
 
@@ -116,8 +116,8 @@ def scatter_to_homes(payload: ScatterPayload, attempt: Attempt) -> ScatterHomesR
     first, second = home[edges.src], home[edges.dst]
     twice = np.flatnonzero(first != second)
     index = np.concatenate([np.arange(first.size), twice])
-    sent = edges.send(attempt.path("edges", BATCHES), np.concatenate([first, second[twice]]), index)
-    return ScatterHomesResult({"edges": sent}, 2 * first.size - int((edges.src == edges.dst).sum()))
+    slices = edges.send(attempt.path("edges", BATCHES), np.concatenate([first, second[twice]]), index)
+    return ScatterHomesResult({"edges": slices}, 2 * first.size - int((edges.src == edges.dst).sum()))
 
 
 @dataclass(frozen=True)
@@ -168,15 +168,15 @@ def answer_parts(payload: AnswerPayload, attempt: Attempt) -> SentRows:
     edges = payload.edges.read()
     index, receiver = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
     for ask in payload.asks:
-        wanted = ask.nodes.read().column(0).to_numpy()
-        chosen = np.flatnonzero(_is_among(edges.src, wanted) | _is_among(edges.dst, wanted))
+        node_ix = ask.nodes.read().column(0).to_numpy()
+        rows = np.flatnonzero(_is_among(edges.src, node_ix) | _is_among(edges.dst, node_ix))
         if ask.members:
             members = _node_ix(ask.members)
-            chosen = chosen[_is_among(edges.src[chosen], members) & _is_among(edges.dst[chosen], members)]
-        index.append(chosen)
-        receiver.append(np.full(chosen.size, ask.part, np.int32))
-    sent = edges.send(attempt.path("edges", BATCHES), np.concatenate(receiver), np.concatenate(index))
-    return SentRows({"edges": sent})
+            rows = rows[_is_among(edges.src[rows], members) & _is_among(edges.dst[rows], members)]
+        index.append(rows)
+        receiver.append(np.full(rows.size, ask.part, np.int32))
+    slices = edges.send(attempt.path("edges", BATCHES), np.concatenate(receiver), np.concatenate(index))
+    return SentRows({"edges": slices})
 
 
 def build_halo(payload: BuildPayload, attempt: Attempt) -> BlockResult:

@@ -41,7 +41,7 @@ class ScatterResult(SentRows):
 
     edges: int
     cut_edges: int
-    placed: int
+    nodes: int
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class InducedParts:
     """The blocks of induced parts, and the records of the tasks that read the edges: they tell what was cut."""
 
     blocks: BlockSet
-    scattered: Sequence[TaskRecord[ScatterResult]]
+    records: Sequence[TaskRecord[ScatterResult]]
 
     @property
     def edges(self) -> int:
         """Edges that were read."""
-        return sum(record.result.edges for record in self.scattered)
+        return sum(record.result.edges for record in self.records)
 
     @property
     def cut_edges(self) -> int:
         """Edges between nodes of different homes."""
-        return sum(record.result.cut_edges for record in self.scattered)
+        return sum(record.result.cut_edges for record in self.records)
 
     @property
     def figures(self) -> ModeFigures:
@@ -67,7 +67,7 @@ class InducedParts:
         return ModeFigures(
             edges_left_out=self.cut_edges,
             edges_left_out_percent=percent(self.cut_edges, self.edges),
-            nodes_without_edges_left=self.scattered[0].result.placed - self.blocks.nodes if self.scattered else 0,
+            nodes_without_edges_left=self.records[0].result.nodes - self.blocks.nodes if self.records else 0,
         )
 
 
@@ -90,12 +90,12 @@ def induce(
     scatter: TaskFunction[ScatterPayload, ScatterResult],
 ) -> InducedParts:
     """Build the blocks of the parts that ``nodes`` name; ``scatter`` sorts the edges by part."""
-    scattered = tasks.run_each(scatter, f"{name}-scatter", payloads)
-    parts = sorted({int(part) for record in scattered for part in record.result.slices["edges"]} - {CUT})
-    edges = [EdgeFiles(batches=batches_for(part, scattered, "edges")) for part in parts]
+    edge_records = tasks.run_each(scatter, f"{name}-scatter", payloads)
+    parts = sorted({int(part) for record in edge_records for part in record.result.slices["edges"]} - {CUT})
+    edges = [EdgeFiles(batches=batches_for(part, edge_records, "edges")) for part in parts]
     builds = [BuildPayload(part, inner, nodes) for part, inner in zip(parts, edges, strict=True)]
-    built = tasks.run_each(build_induced, f"{name}-build", builds, parts)
-    return InducedParts(BlockSet(name, parts, built, built), scattered)
+    blocks = tasks.run_each(build_induced, f"{name}-build", builds, parts)
+    return InducedParts(BlockSet(name, parts, blocks, blocks), edge_records)
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,10 @@ class EdgesByPart:
 
     def send(self, attempt: Attempt, *, with_cut: bool) -> ScatterResult:
         """Write the edges by part, the cut ones in a slice of their own or not at all."""
-        chosen = np.flatnonzero(~self.is_cut | with_cut)
-        sent = self.edges.send(attempt.path("edges", BATCHES), self.part[chosen], chosen)
-        placed = int((self.parts.part_id >= 0).sum())
-        return ScatterResult({"edges": sent}, self.part.size, int(self.is_cut.sum()), placed)
+        rows = np.flatnonzero(~self.is_cut | with_cut)
+        slices = self.edges.send(attempt.path("edges", BATCHES), self.part[rows], rows)
+        node_count = int((self.parts.part_id >= 0).sum())
+        return ScatterResult({"edges": slices}, self.part.size, int(self.is_cut.sum()), node_count)
 
 
 def scatter_inner(payload: ScatterPayload, attempt: Attempt) -> ScatterResult:

@@ -33,9 +33,9 @@ _MOST_BITS = 62  # of the sum of all weights of the quotient graph, so that it s
 def lay_out(tasks: TaskFolder, tables: PartTables) -> BlockLayout:
     """Lay out the induced parts, and the quotient graph as one block."""
     parts = induce(tasks, tables.nodes, "parts", ScatterPayload.of_tables(tables), scatter_and_sum)
-    sums = tuple(record.file("sums") for record in parts.scattered)
-    built = [tasks.run(build_quotient, "quotient", QuotientPayload(tuple(tables.paths.items()), sums))]
-    return BlockLayout([parts.blocks, BlockSet("quotient", [0], built, built)], parts.figures)
+    sums = tuple(record.file("sums") for record in parts.records)
+    blocks = [tasks.run(build_quotient, "quotient", QuotientPayload(tuple(tables.paths.items()), sums))]
+    return BlockLayout([parts.blocks, BlockSet("quotient", [0], blocks, blocks)], parts.figures)
 
 
 def scatter_and_sum(payload: ScatterPayload, attempt: Attempt) -> ScatterResult:

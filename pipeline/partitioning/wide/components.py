@@ -40,10 +40,10 @@ def find_components(tasks: TaskFolder, graph: BlockGraph) -> Location:
     starts, number = graph.starts, 0
     while True:
         level = tasks.below(f"round-{number}")
-        linked = level.run_each(link_block, "link", [LinkPayload(block, component, starts) for block in graph.blocks])
-        if not any(record.result.links for record in linked):
+        records = level.run_each(link_block, "link", [LinkPayload(block, component, starts) for block in graph.blocks])
+        if not any(record.result.links for record in records):
             return component
-        batches = tuple(batches_for(i, linked, "links") for i in range(len(starts)))
+        batches = tuple(batches_for(i, records, "links") for i in range(len(starts)))
         payload = ResolvePayload(component, graph.nodes, starts, batches)
         component, number = level.run(resolve_components, "resolve", payload).file("component"), number + 1
 
@@ -88,8 +88,8 @@ def link_block(payload: LinkPayload, attempt: Attempt) -> LinkResult:
     del node, once
     label, least = least_links(left, right, component.size)
     receiver = receivers_of(label, payload.starts)
-    sent = write_by_receiver(attempt.path("links", BATCHES), receiver, {"label": label, "least": least})
-    return LinkResult({"links": sent}, label.size)
+    slices = write_by_receiver(attempt.path("links", BATCHES), receiver, {"label": label, "least": least})
+    return LinkResult({"links": slices}, label.size)
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def first_clusters(
     ``seeds``: vector of labels that these other nodes start with instead, split where they have more than
     ``max_volume``.
     """
-    packed = tasks.run(pack_components, "pack", PackPayload(graph.nodes, graph.rows, component, max_volume, seeds))
-    return NodeLabels(packed.file("labels"), packed.file("load"), graph.nodes)
+    record = tasks.run(pack_components, "pack", PackPayload(graph.nodes, graph.rows, component, max_volume, seeds))
+    return NodeLabels(record.file("labels"), record.file("load"), graph.nodes)
 
 
 def pack_components(payload: PackPayload, attempt: Attempt) -> None:
@@ -156,7 +156,7 @@ def pack_components(payload: PackPayload, attempt: Attempt) -> None:
     load = total  # used up by now, and of the same shape
     load[:] = 0
     if payload.seeds:
-        current, filled = scratch.vector("current", np.int32, -1), scratch.vector("filled", np.int64, 0)
+        current, volumes = scratch.vector("current", np.int32, -1), scratch.vector("filled", np.int64, 0)
     with VectorWriter(attempt.path("labels", "npy"), np.int32, nodes) as writer:
         for first, stop, volume in _volumes(payload.rows):
             component = read_range(payload.component, first, stop)
@@ -164,7 +164,7 @@ def pack_components(payload: PackPayload, attempt: Attempt) -> None:
             if payload.seeds:
                 # A node of a packed component must not name a bin of its seed: that name is one of packed ones.
                 seed = np.where(bins[component] >= 0, np.int32(-1), read_range(payload.seeds, first, stop))
-                split_large(seed, volume, first, max_volume, current, filled, own)
+                split_large(seed, volume, first, max_volume, current, volumes, own)
             label = np.where(bins[component] >= 0, bins[component], own)
             np.add.at(load, label, volume)
             writer.append(label)
@@ -210,8 +210,8 @@ def from_tables(tasks: TaskFolder, files: Sequence[Location], column: str, graph
     PartitionError : if a node is missing or there twice, or a label is no node.
     """
     starts = graph.starts
-    sent = tasks.run_each(send_labels, "send", [SendLabelsPayload(file, column, starts) for file in files])
-    batches = tuple(batches_for(i, sent, "labels") for i in range(len(starts)))
+    records = tasks.run_each(send_labels, "send", [SendLabelsPayload(file, column, starts) for file in files])
+    batches = tuple(batches_for(i, records, "labels") for i in range(len(starts)))
     return tasks.run(join_labels, "join", JoinLabelsPayload(graph.nodes, starts, batches)).file("least")
 
 
@@ -234,8 +234,8 @@ def send_labels(payload: SendLabelsPayload, attempt: Attempt) -> SentRows:
     node = np.concatenate(nodes) if nodes else np.empty(0, np.int64)
     label = np.concatenate(labels) if labels else np.empty(0, np.int64)
     receiver = receivers_of(node, payload.starts)
-    sent = write_by_receiver(attempt.path("labels", BATCHES), receiver, {"node": node, "label": label})
-    return SentRows({"labels": sent})
+    slices = write_by_receiver(attempt.path("labels", BATCHES), receiver, {"node": node, "label": label})
+    return SentRows({"labels": slices})
 
 
 @dataclass(frozen=True)

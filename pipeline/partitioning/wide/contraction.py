@@ -30,25 +30,25 @@ def contract(
 ) -> tuple[BlockGraph, Location]:
     """Return the graph of clusters, and a vector of the cluster of every node."""
     payload = NumberClustersPayload(graph.nodes, graph.rows, labels, entries_a_block(worker_bytes))
-    numbered = tasks.run(number_clusters, "number", payload)
-    cluster, starts, clusters = numbered.file("cluster"), numbered.result.starts, numbered.result.clusters
-    summed = tasks.run_each(sum_between_clusters, "sum", [SumPayload(block, cluster, starts) for block in graph.blocks])
-    vectors = numbered.file("volume"), numbered.file("node_key")
-    merged = tasks.run_each(
+    numbering = tasks.run(number_clusters, "number", payload)
+    cluster, starts, clusters = numbering.file("cluster"), numbering.result.starts, numbering.result.clusters
+    sums = tasks.run_each(sum_between_clusters, "sum", [SumPayload(block, cluster, starts) for block in graph.blocks])
+    vectors = numbering.file("volume"), numbering.file("node_key")
+    blocks = tasks.run_each(
         merge_clusters,
         "merge",
         [
-            MergeClustersPayload(first, stop, batches_for(number, summed, "edges"), *vectors)
+            MergeClustersPayload(first, stop, batches_for(number, sums, "edges"), *vectors)
             for number, (first, stop) in enumerate(zip(starts, (*starts[1:], clusters), strict=True))
         ],
     )
     coarse = BlockGraph(
         nodes=clusters,
-        entries=sum(record.result.entries for record in merged),
+        entries=sum(record.result.entries for record in blocks),
         volume=graph.volume,
         blocks=tuple(
             NodeBlockFiles(first, record.file("rows"), record.file("ends"), None)
-            for first, record in zip(starts, merged, strict=True)
+            for first, record in zip(starts, blocks, strict=True)
         ),
     )
     return coarse, cluster
@@ -84,11 +84,11 @@ def number_clusters(payload: NumberClustersPayload, attempt: Attempt) -> NumberC
     clusters = int(np.count_nonzero(is_used))
     rank_file = attempt.path("rank", "npy")
     with VectorWriter(rank_file, np.int32, nodes) as writer:
-        used = 0
+        count = 0
         for first, stop in ranges(nodes):
-            rank = np.cumsum(is_used[first:stop]) + (used - 1)
+            rank = np.cumsum(is_used[first:stop]) + (count - 1)
             writer.append(rank)
-            used = int(rank[-1]) + 1
+            count = int(rank[-1]) + 1
     rank = map_vector(rank_file)
     entries = np.zeros(clusters, np.int64)
     with (
@@ -141,10 +141,10 @@ def sum_between_clusters(payload: SumPayload, attempt: Attempt) -> SentRows:
         counts &= (block.role[node] != Role.SHARED) | (block.role[block.neighbor] != Role.SHARED)
     del node
     words = left[counts].astype(np.int64) << 32 | right[counts]
-    words, weight = _summed(words, block.edge_weight[counts] if block.edge_weight.size else None)
+    words, weight = _sum_up(words, block.edge_weight[counts] if block.edge_weight.size else None)
     receiver = receivers_of(words >> 32, payload.starts)
-    sent = write_by_receiver(attempt.path("edges", BATCHES), receiver, {"ends": words, "weight": weight})
-    return SentRows({"edges": sent})
+    slices = write_by_receiver(attempt.path("edges", BATCHES), receiver, {"ends": words, "weight": weight})
+    return SentRows({"edges": slices})
 
 
 @dataclass(frozen=True)
@@ -164,13 +164,13 @@ def merge_clusters(payload: MergeClustersPayload, attempt: Attempt) -> EntriesRe
     words, weight = np.empty(0, np.int64), np.empty(0, np.int64)
     waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for batch in payload.batches:
-        received, received_weight = (column.to_numpy() for column in batch.read().columns)
-        waiting.append((received, received_weight))
+        new_words, new_weight = (column.to_numpy() for column in batch.read().columns)
+        waiting.append((new_words, new_weight))
         # Now and then, so that a cluster with a part in every block does not wait in all its pieces.
         if sum(part.size for part, _ in waiting) > max(words.size, 65_536):
-            words, weight = _merged(words, weight, waiting)
+            words, weight = _merge(words, weight, waiting)
             waiting = []
-    words, weight = _merged(words, weight, waiting)
+    words, weight = _merge(words, weight, waiting)
     counts = np.bincount((words >> 32) - first, minlength=stop - first)
     write_ends(attempt.path("ends", "arrow"), (words & 0xFFFFFFFF).astype(np.int32), weight)
     volume, node_key = (read_range(vector, first, stop) for vector in (payload.volume, payload.node_key))
@@ -178,16 +178,16 @@ def merge_clusters(payload: MergeClustersPayload, attempt: Attempt) -> EntriesRe
     return EntriesResult(words.size)
 
 
-def _merged(
+def _merge(
     words: NDArray[np.int64],
     weight: NDArray[np.int64],
     waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     parts = [(words, weight), *waiting]
-    return _summed(np.concatenate([part for part, _ in parts]), np.concatenate([part for _, part in parts]))
+    return _sum_up(np.concatenate([part for part, _ in parts]), np.concatenate([part for _, part in parts]))
 
 
-def _summed(words: NDArray[np.int64], weight: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _sum_up(words: NDArray[np.int64], weight: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the words that differ, ascending, and the sum of the weights of each."""
     if words.size == 0:
         return words, np.empty(0, np.int64)
@@ -203,8 +203,8 @@ def _summed(words: NDArray[np.int64], weight: NDArray[np.int64] | None) -> tuple
 
 def project(tasks: TaskFolder, nodes: int, cluster: Location, labels: NodeLabels) -> NodeLabels:
     """Give every node the label of its cluster; loads stay what they are."""
-    projected = tasks.run(project_labels, "project", ProjectPayload(nodes, cluster, labels.labels))
-    return NodeLabels(projected.file("labels"), labels.load, labels.count)
+    record = tasks.run(project_labels, "project", ProjectPayload(nodes, cluster, labels.labels))
+    return NodeLabels(record.file("labels"), labels.load, labels.count)
 
 
 @dataclass(frozen=True)

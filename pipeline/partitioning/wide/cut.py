@@ -48,8 +48,8 @@ class RootChildren:
     @property
     def path_of(self) -> dict[int, PartPath]:
         """Paths by label; children are numbered without those that got no edges."""
-        filled = [label for label, size in enumerate(self.sizes) if size.edges]
-        return {label: (*ROOT, number) for number, label in enumerate(filled)}
+        labels = [label for label, size in enumerate(self.sizes) if size.edges]
+        return {label: (*ROOT, number) for number, label in enumerate(labels)}
 
 
 def cut_wide(folder: TaskFolder, tables: IndexTables, options: CutOptions, seeds: GraphSeeds) -> GraphCut:
@@ -62,7 +62,7 @@ def cut_wide(folder: TaskFolder, tables: IndexTables, options: CutOptions, seeds
     tasks = folder.below("wide")
     graph, vectors = build_blocks(tasks.below("blocks"), tables, options)
     if options.parts is None:
-        refuse_indivisible(graph.largest, tables.edge_count, options.bounds, tables.shared is None)
+        refuse_indivisible(graph.largest, tables.edge_count, options.bounds, tables.shared_range is None)
     children = _cut_root(tasks, tables, graph, vectors, options, seeds)
     path_of, to_cut = children.path_of, children.to_cut
     empty_parts = len(children.sizes) - len(path_of)

@@ -52,24 +52,24 @@ def find_homes_in_blocks(
     paths, tree = leaves.paths, Tree.of(leaves.paths)
     leaf = _write_leaf_vector(tasks, graph, leaves, tree)
     parts = len(tree.paths)
-    chosen = tasks.run_each(choose_homes, "homes", [ChooseHomesPayload(block, leaf, parts) for block in graph.blocks])
+    records = tasks.run_each(choose_homes, "homes", [ChooseHomesPayload(block, leaf, parts) for block in graph.blocks])
     block_homes = tuple(
         BlockHomes(block.first, *(record.file(role) for role in ("home", "split", "stored", "incoming")))
-        for block, record in zip(graph.blocks, chosen, strict=True)
+        for block, record in zip(graph.blocks, records, strict=True)
     )
-    evened = tasks.run(even_out_homes, "settle", EvenOutPayload(graph.nodes, parts, block_homes))
-    homes = HomeVectors(*(evened.file(role) for role in ("node_ix", "part_id", "is_split")))
+    final_homes = tasks.run(even_out_homes, "settle", EvenOutPayload(graph.nodes, parts, block_homes))
+    homes = HomeVectors(*(final_homes.file(role) for role in ("node_ix", "part_id", "is_split")))
     borders: tuple[Location, ...] = ()
     # The matrix of all pairs of leaves is what merging needs: with very many of them, they stay as they were cut.
     if len(paths) > 1 and _PAIR_BYTES * len(paths) ** 2 <= worker_bytes:
         payloads = [BordersPayload(block, homes.part_id, vectors.degree, paths) for block in graph.blocks]
         borders = tuple(record.file("borders") for record in tasks.run_each(count_block_borders, "borders", payloads))
-    written = tasks.run(write_merged_homes, "homes", MergedHomesPayload(homes, paths, borders))
-    merged = written.result.paths
-    count_payloads = [CountPayload(block, written.file("parts"), merged, vectors) for block in graph.blocks]
-    counted = tasks.run_each(count_block, "count", count_payloads)
-    sums = SumFiguresPayload(merged, tuple(record.file("counts") for record in counted))
-    return written, tasks.run(sum_figures, "figures", sums).result
+    merged_homes = tasks.run(write_merged_homes, "homes", MergedHomesPayload(homes, paths, borders))
+    merged_paths = merged_homes.result.paths
+    count_payloads = [CountPayload(block, merged_homes.file("parts"), merged_paths, vectors) for block in graph.blocks]
+    counts = tasks.run_each(count_block, "count", count_payloads)
+    sums = SumFiguresPayload(merged_paths, tuple(record.file("counts") for record in counts))
+    return merged_homes, tasks.run(sum_figures, "figures", sums).result
 
 
 def _write_leaf_vector(tasks: TaskFolder, graph: BlockGraph, leaves: LeafFiles, tree: Tree) -> Location:
@@ -150,7 +150,7 @@ class BlockHomes:
     first: int
     home: Location
     split: Location
-    stored: Location  # table of the edges that each part stores
+    part_edges: Location  # table of the edges that each part stores
     incoming: Location  # rows that come into each part
 
 
@@ -185,8 +185,8 @@ def even_out_homes(payload: EvenOutPayload, attempt: Attempt) -> None:
         VectorWriter(files["is_split"], np.bool_, nodes) as splits,
     ):
         for block in payload.blocks:
-            home, stored = np.array(map_vector(block.home)), storage.map_arrow(block.stored)
-            row, part, edges = (storage.column(stored, name) for name in ("row", "part", "edges"))
+            home, counts = np.array(map_vector(block.home)), storage.map_arrow(block.part_edges)
+            row, part, edges = (storage.column(counts, name) for name in ("row", "part", "edges"))
             even_out_ties(row, part, edges, home, incoming)
             numbers.append(np.arange(block.first, block.first + home.size))
             homes.append(home)
@@ -242,16 +242,16 @@ def write_merged_homes(payload: MergedHomesPayload, attempt: Attempt) -> MergedH
     homes = payload.homes
     tree = Tree.of(payload.leaves)
     sums = add_arrays(payload.borders) if payload.borders else None
-    merged = MergedTree.of(tree, sums)
+    merged_tree = MergedTree.of(tree, sums)
     nodes = map_vector(homes.part_id).size
-    renumbered = attempt.path("part_id", "npy")
-    with VectorWriter(renumbered, np.int32, nodes) as writer:
+    part_file = attempt.path("part_id", "npy")
+    with VectorWriter(part_file, np.int32, nodes) as writer:
         for first, stop in ranges(nodes):
-            writer.append(merged.new_part[read_range(homes.part_id, first, stop)])
+            writer.append(merged_tree.new_part[read_range(homes.part_id, first, stop)])
     # From maps: an Arrow file that can be mapped as a whole has a single batch.
-    columns = [pa.array(map_vector(file)) for file in (homes.node_ix, renumbered, homes.is_split)]
+    columns = [pa.array(map_vector(file)) for file in (homes.node_ix, part_file, homes.is_split)]
     storage.write_arrow(attempt.path("parts", "arrow"), pa.Table.from_arrays(columns, schema=NODE_PARTS.schema))
-    return MergedHomesResult(merged.tree.leaves, merged.inversions)
+    return MergedHomesResult(merged_tree.tree.leaves, merged_tree.inversions)
 
 
 @dataclass(frozen=True)

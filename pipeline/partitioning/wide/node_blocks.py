@@ -124,12 +124,12 @@ def build_blocks(tasks: TaskFolder, tables: IndexTables, options: CutOptions) ->
             f"the graph has {tables.nodes:,} nodes, and at most {MAX_ROWS:,} can be cut; shorten "
             "input.window_days, or set partition.method = 'none' if one block of them fits a worker"
         )
-    ranged = tasks.run(find_ranges, "ranges", RangesPayload(tables.arrays, options.worker_bytes))
-    vectors = NodeVectors(ranged.file("degree"), ranged.file("node_key"))
-    starts = ranged.result.starts
+    range_record = tasks.run(find_ranges, "ranges", RangesPayload(tables.arrays, options.worker_bytes))
+    vectors = NodeVectors(range_record.file("degree"), range_record.file("node_key"))
+    starts = range_record.result.starts
     stops = (*starts[1:], tables.nodes)
     rows = max(1, options.worker_bytes // _EDGE_BYTES)
-    scattered = tasks.run_each(
+    end_records = tasks.run_each(
         scatter_ends,
         "scatter",
         [
@@ -138,43 +138,43 @@ def build_blocks(tasks: TaskFolder, tables: IndexTables, options: CutOptions) ->
             for first, stop in ranges(storage.rows_in([file]), rows)
         ],
     )
-    built = tasks.run_each(
+    records = tasks.run_each(
         build_ends,
         "build",
         [
-            BuildEndsPayload(first, stop, batches_for(number, scattered, "ends"))
+            BuildEndsPayload(first, stop, batches_for(number, end_records, "ends"))
             for number, (first, stop) in enumerate(zip(starts, stops, strict=True))
         ],
     )
     node_ranges = [
         RangeFiles(first, stop, record.file("ends"), record.file("counts"), vectors.degree)
-        for first, stop, record in zip(starts, stops, built, strict=True)
+        for first, stop, record in zip(starts, stops, records, strict=True)
     ]
     leaves, hub_degree = options.leaves(tables), options.hub_degree
     role = find_roles(tasks, tables, node_ranges, hub_degree, leaves)
     graph = _weigh(tasks, tables.nodes, node_ranges, vectors.node_key, role)
     most = options.bounds.most_whole()
-    if tables.shared is None and hub_degree is None and options.parts is None and graph.largest > most > 0:
+    if tables.shared_range is None and hub_degree is None and options.parts is None and graph.largest > most > 0:
         # What fits no leaf has to be split, whatever it costs.
         role = find_roles(tasks, tables, node_ranges, most, leaves)
         graph = _weigh(tasks, tables.nodes, node_ranges, vectors.node_key, role)
-    return replace(graph, entries=sum(record.result.entries for record in built)), vectors
+    return replace(graph, entries=sum(record.result.entries for record in records)), vectors
 
 
 def _weigh(
     tasks: TaskFolder, nodes: int, node_ranges: Sequence[RangeFiles], node_key: Location, role: Location
 ) -> BlockGraph:
     """Find the volumes of nodes by their roles; the entries are counted by the caller."""
-    weighed = tasks.run_each(weigh_rows, "weigh", [WeighPayload(files, role, node_key) for files in node_ranges])
+    records = tasks.run_each(weigh_rows, "weigh", [WeighPayload(files, role, node_key) for files in node_ranges])
     return BlockGraph(
         nodes=nodes,
         entries=0,
-        volume=sum(record.result.volume for record in weighed),
+        volume=sum(record.result.volume for record in records),
         blocks=tuple(
             NodeBlockFiles(files.first, record.file("rows"), files.ends, role)
-            for files, record in zip(node_ranges, weighed, strict=True)
+            for files, record in zip(node_ranges, records, strict=True)
         ),
-        largest=max(record.result.largest for record in weighed),
+        largest=max(record.result.largest for record in records),
     )
 
 
@@ -262,8 +262,8 @@ def scatter_ends(payload: ScatterEndsPayload, attempt: Attempt) -> SentRows:
     neighbor = np.concatenate([dst, src[is_edge]])
     del src, dst
     receiver = receivers_of(node, payload.starts)
-    sent = write_by_receiver(attempt.path("ends", BATCHES), receiver, {"node": node, "neighbor": neighbor})
-    return SentRows({"ends": sent})
+    slices = write_by_receiver(attempt.path("ends", BATCHES), receiver, {"node": node, "neighbor": neighbor})
+    return SentRows({"ends": slices})
 
 
 @dataclass(frozen=True)

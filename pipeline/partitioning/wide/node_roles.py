@@ -36,8 +36,8 @@ def find_roles(
     tasks: TaskFolder, tables: IndexTables, node_ranges: Sequence[RangeFiles], hub_degree: int | None, leaves: int
 ) -> Location:
     """Return the vector of the roles of all nodes; see :mod:`pipeline.partitioning.homes`."""
-    if tables.shared:
-        return tasks.run(write_range_roles, "role", RangeRolesPayload(tables.nodes, *tables.shared)).file("role")
+    if tables.shared_range:
+        return tasks.run(write_range_roles, "role", RangeRolesPayload(tables.nodes, *tables.shared_range)).file("role")
     hub_payloads = [HubsPayload(files, hub_degree, leaves) for files in node_ranges]
     hubs = tasks.run_each(find_hubs, "hubs", hub_payloads)
     is_hub = _join(tasks, "is-hub", hubs, tables.nodes)
@@ -91,8 +91,8 @@ class SplitHubsPayload:
 def split_hubs(payload: SplitHubsPayload, attempt: Attempt) -> None:
     """Task: give the nodes of a range their roles: hubs with a neighbour that is none are shared."""
     files, is_hub = payload.files, map_vector(payload.is_hub)
-    others = sums_of_rows(is_hub[files.neighbors()] == 0, map_vector(files.counts).astype(np.int64))
-    is_shared = (is_hub[files.first : files.stop] > 0) & (others > 0)
+    other_neighbors = sums_of_rows(is_hub[files.neighbors()] == 0, map_vector(files.counts).astype(np.int64))
+    is_shared = (is_hub[files.first : files.stop] > 0) & (other_neighbors > 0)
     np.save(attempt.path("piece", "npy"), np.where(is_shared, Role.SHARED, Role.WHOLE).astype(np.int8))
 
 
@@ -131,6 +131,6 @@ class JoinVectorPayload:
 
 def join_vector(payload: JoinVectorPayload, attempt: Attempt) -> None:
     """Task: concatenate the pieces of a vector over all nodes."""
-    with VectorWriter(attempt.path("joined", "npy"), np.int8, payload.nodes) as joined:
+    with VectorWriter(attempt.path("joined", "npy"), np.int8, payload.nodes) as writer:
         for file in payload.pieces:
-            joined.append(map_vector(file))
+            writer.append(map_vector(file))

@@ -39,12 +39,10 @@ def label_by_hash(payload: HashPayload, attempt: Attempt) -> None:
 
 def measure_children(tasks: TaskFolder, graph: BlockGraph, labels: Location, parts: int) -> list[PieceSize]:
     """Return the size of the piece of every label."""
-    measured = tasks.run_each(
-        measure_block, "measure", [MeasurePayload(block, labels, parts) for block in graph.blocks]
-    )
+    records = tasks.run_each(measure_block, "measure", [MeasurePayload(block, labels, parts) for block in graph.blocks])
     rows, edges = (
         np.sum(counts, axis=0).tolist()
-        for counts in zip(*((record.result.rows, record.result.edges) for record in measured), strict=True)
+        for counts in zip(*((record.result.rows, record.result.edges) for record in records), strict=True)
     )
     return [PieceSize(*size) for size in zip(rows, edges, strict=True)]
 
@@ -83,34 +81,34 @@ def measure_block(payload: MeasurePayload, attempt: Attempt) -> MeasureResult:  
 
 def _child_of_edges(block: NodeBlock, labels: NDArray[np.int32], node: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the label whose piece gets each entry as an edge; -1 for none, or if the other end sends it."""
-    other = block.neighbor
+    neighbor = block.neighbor
     child = labels[node]
     is_sent = (block.role[node] == Role.WHOLE) & (
-        (block.role[other] != Role.WHOLE) | (child != labels[other]) | (node <= other)
+        (block.role[neighbor] != Role.WHOLE) | (child != labels[neighbor]) | (node <= neighbor)
     )
     return np.where(is_sent, child, -1)
 
 
 def write_children(
-    tasks: TaskFolder, graph: BlockGraph, labels: Location, chosen: Sequence[int]
+    tasks: TaskFolder, graph: BlockGraph, labels: Location, piece_labels: Sequence[int]
 ) -> dict[int, PieceFiles]:
     """Write the pieces of some labels; return their files."""
-    sent = tasks.run_each(
-        send_edges, "send", [SendEdgesPayload(block, labels, tuple(chosen)) for block in graph.blocks]
+    edges = tasks.run_each(
+        send_edges, "send", [SendEdgesPayload(block, labels, tuple(piece_labels)) for block in graph.blocks]
     )
     assert graph.role is not None
-    pieces = [PiecePayload(labels, label, graph.role, batches_for(label, sent, "edges")) for label in chosen]
-    joined = tasks.run_each(join_piece, "piece", pieces, chosen)
-    return {label: PieceFiles.of(record) for label, record in zip(chosen, joined, strict=True)}
+    pieces = [PiecePayload(labels, label, graph.role, batches_for(label, edges, "edges")) for label in piece_labels]
+    records = tasks.run_each(join_piece, "piece", pieces, piece_labels)
+    return {label: PieceFiles.of(record) for label, record in zip(piece_labels, records, strict=True)}
 
 
 @dataclass(frozen=True)
 class SendEdgesPayload:
-    """Input of the task that sends the edges of a block to the pieces of the chosen labels."""
+    """Input of the task that sends the edges of a block to the pieces of some labels."""
 
     block: NodeBlockFiles
     labels: Location
-    chosen: tuple[int, ...]
+    piece_labels: tuple[int, ...]
 
 
 def send_edges(payload: SendEdgesPayload, attempt: Attempt) -> SentRows:
@@ -118,9 +116,9 @@ def send_edges(payload: SendEdgesPayload, attempt: Attempt) -> SentRows:
     block, labels = payload.block.map(), map_vector(payload.labels)
     node = block.node_of_entries()
     child = _child_of_edges(block, labels, node)
-    chosen = np.isin(child, payload.chosen)
-    columns = {"left": node[chosen], "right": block.neighbor[chosen]}
-    return SentRows({"edges": write_by_receiver(attempt.path("edges", BATCHES), child[chosen], columns)})
+    is_sent = np.isin(child, payload.piece_labels)
+    columns = {"left": node[is_sent], "right": block.neighbor[is_sent]}
+    return SentRows({"edges": write_by_receiver(attempt.path("edges", BATCHES), child[is_sent], columns)})
 
 
 @dataclass(frozen=True)

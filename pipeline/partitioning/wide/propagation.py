@@ -51,8 +51,8 @@ class LabelPropagation:
     def cluster(self, graph: BlockGraph, labels: NodeLabels, max_volume: int, rounds: int) -> NodeLabels:
         """Let nodes join the clusters around them; then group those that are still alone, as leaves are."""
         for number in range(rounds):
-            labels, moved = self._round(graph, labels, max_volume, number, "cluster")
-            if moved * _FEW_MOVES < graph.nodes:
+            labels, moves = self._round(graph, labels, max_volume, number, "cluster")
+            if moves * _FEW_MOVES < graph.nodes:
                 break
         labels, _ = self._round(graph, labels, max_volume, rounds, "group")
         return labels
@@ -60,8 +60,8 @@ class LabelPropagation:
     def refine(self, graph: BlockGraph, labels: NodeLabels, max_volume: int, rounds: int) -> NodeLabels:
         """Move nodes to the parts where their neighbours are; parts above ``max_volume`` give nodes away."""
         for number in range(rounds):
-            labels, moved = self._round(graph, labels, max_volume, number, "refine")
-            if moved == 0:
+            labels, moves = self._round(graph, labels, max_volume, number, "refine")
+            if moves == 0:
                 break
         return labels
 
@@ -72,23 +72,23 @@ class LabelPropagation:
         tasks = self.tasks.below(f"{kind}-{number}")
         starts = graph.starts if labels.count == graph.nodes else _label_starts(labels.count, len(graph.blocks))
         current = RoundInput(labels, max_volume, kind, (self.seed << 8) + number, starts, graph.starts)
-        proposed = tasks.run_each(propose_moves, "propose", [ProposePayload(current, block) for block in graph.blocks])
-        sent = [batches_for(i, proposed, "moves") for i in range(len(starts))]
-        receivers = [i for i, batches in enumerate(sent) if batches]
-        accepted = tasks.run_each(
-            accept_moves, "accept", [AcceptPayload(current, i, sent[i]) for i in receivers], receivers
+        proposals = tasks.run_each(propose_moves, "propose", [ProposePayload(current, block) for block in graph.blocks])
+        move_batches = [batches_for(i, proposals, "moves") for i in range(len(starts))]
+        receivers = [i for i, batches in enumerate(move_batches) if batches]
+        decisions = tasks.run_each(
+            accept_moves, "accept", [AcceptPayload(current, i, move_batches[i]) for i in receivers], receivers
         )
-        moved = sum(record.result.moved for record in accepted)
-        if moved == 0:
+        moves = sum(record.result.moves for record in decisions)
+        if moves == 0:
             return labels, 0
         payload = ApplyPayload(
             current,
             graph.nodes,
-            tuple(batches_for(i, accepted, "moves") for i in range(len(graph.blocks))),
-            tuple(batches_for(i, accepted, "changes") for i in range(len(starts))),
+            tuple(batches_for(i, decisions, "moves") for i in range(len(graph.blocks))),
+            tuple(batches_for(i, decisions, "changes") for i in range(len(starts))),
         )
-        applied = tasks.run(apply_moves, "moves", payload)
-        return NodeLabels(applied.file("labels"), applied.file("load"), labels.count), moved
+        record = tasks.run(apply_moves, "moves", payload)
+        return NodeLabels(record.file("labels"), record.file("load"), labels.count), moves
 
 
 def _label_starts(labels: int, blocks: int) -> tuple[int, ...]:
@@ -143,7 +143,7 @@ class AcceptPayload:
 class AcceptResult(SentRows):
     """Moves that were accepted."""
 
-    moved: int
+    moves: int
 
 
 def accept_moves(payload: AcceptPayload, attempt: Attempt) -> AcceptResult:
@@ -154,20 +154,20 @@ def accept_moves(payload: AcceptPayload, attempt: Attempt) -> AcceptResult:
     starts, number = current.label_starts, payload.range
     if current.kind == "group":
         new = group_nodes(moves, labels[moves.node], current.max_volume)
-        chosen = new != labels[moves.node]
-        moves = Proposals(moves.node, new, moves.gain, moves.word, moves.volume).take(chosen)
+        is_move = new != labels[moves.node]
+        moves = Proposals(moves.node, new, moves.gain, moves.word, moves.volume).take(is_move)
     else:
         stop = starts[number + 1] if number + 1 < len(starts) else current.labels.count
         load = read_range(current.labels.load, starts[number], stop)
         moves = moves.take(choose_moves(moves, starts[number], load, current.max_volume))
     receiver = receivers_of(moves.node, current.node_starts)
-    sent = write_by_receiver(attempt.path("moves", BATCHES), receiver, {"node": moves.node, "label": moves.label})
-    changed = np.concatenate([moves.label, labels[moves.node]])
+    slices = write_by_receiver(attempt.path("moves", BATCHES), receiver, {"node": moves.node, "label": moves.label})
+    label = np.concatenate([moves.label, labels[moves.node]])
     change = np.concatenate([moves.volume, -moves.volume])
     changes = write_by_receiver(
-        attempt.path("changes", BATCHES), receivers_of(changed, starts), {"label": changed, "change": change}
+        attempt.path("changes", BATCHES), receivers_of(label, starts), {"label": label, "change": change}
     )
-    return AcceptResult({"moves": sent, "changes": changes}, moves.node.size)
+    return AcceptResult({"moves": slices, "changes": changes}, moves.node.size)
 
 
 @dataclass(frozen=True)
@@ -199,5 +199,5 @@ def apply_moves(payload: ApplyPayload, attempt: Attempt) -> None:
 def _ranges(
     vector: Location, starts: Sequence[int], size: int, batches: Sequence[tuple[FileBatch, ...]]
 ) -> Iterator[tuple[int, NDArray[Any], tuple[FileBatch, ...]]]:
-    for first, stop, sent in zip(starts, (*starts[1:], size), batches, strict=True):
-        yield first, read_range(vector, first, stop), sent
+    for first, stop, batches_of_range in zip(starts, (*starts[1:], size), batches, strict=True):
+        yield first, read_range(vector, first, stop), batches_of_range
