@@ -91,8 +91,8 @@ def _figures_line(label: str, figures: Mapping[str, float], before: Mapping[str,
         return []
     earlier = {name: f" ({before[name]:.4f})" for name in figures if name in before}
     words = [f"{name} {value:.4f}{earlier.get(name, '')}" for name, value in figures.items()]
-    compared = f" (in brackets: {date})" if earlier else ""
-    return [f"{label:<9}{', '.join(words)}{compared}"]
+    comparison = f" (in brackets: {date})" if earlier else ""
+    return [f"{label:<9}{', '.join(words)}{comparison}"]
 
 
 def _quality(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -111,10 +111,10 @@ def _quality_of_lists(lists: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _gates(gate: Mapping[str, Any]) -> str:
-    verdicts = Counter(one["verdict"] for one in gate["gates"])
+    verdicts = Counter(gate["verdict"] for gate in gate["gates"])
     text = "gates    " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
     if drift := gate["accepted_drift"]:
         text += f"; published all the same (--accept-drift): {', '.join(dict.fromkeys(drift))}"
     # One reason for all that have nothing to be compared with.
-    alone = [one["note"] for one in gate["gates"] if one["gate"] == "max_edge_ratio" and one["bound"] is None]
+    alone = [gate["note"] for gate in gate["gates"] if gate["gate"] == "max_edge_ratio" and gate["bound"] is None]
     return f"{text}; {alone[0]}" if alone else text

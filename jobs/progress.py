@@ -54,13 +54,13 @@ def with_progress(engine: Any, stages: Sequence[str], estimate: Callable[[], Run
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20))
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
         state = RunState(stages)
-        shown = progress.add_task(state.describe(), total=1.0 if stages else None)
+        bar = progress.add_task(state.describe(), total=1.0 if stages else None)
         has_ended = threading.Event()
 
         def watch() -> None:
             while not has_ended.wait(_POLL_S):
                 state.look(estimate)
-                progress.update(shown, description=state.describe(), completed=state.share)
+                progress.update(bar, description=state.describe(), completed=state.share)
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
@@ -84,14 +84,14 @@ class RunState:
     tasks_done: int = 0
     share: float = 0.0
     estimate: RunEstimate | None = None
-    started: float = field(default_factory=time.monotonic)
-    stage_started: float = 0.0
-    looked: float = 0.0
+    start: float = field(default_factory=time.monotonic)
+    stage_start: float = 0.0
+    last_look: float = 0.0
     is_estimated: bool = False
 
     def begin_stage(self, name: str) -> None:
         """Note that a stage starts."""
-        self.stage, self.stage_started, self.wave, self.tasks = name, time.monotonic(), "", 0
+        self.stage, self.stage_start, self.wave, self.tasks = name, time.monotonic(), "", 0
         if name == "partition":  # nodes and edges are counted now
             self.is_estimated = False
 
@@ -115,8 +115,8 @@ class RunState:
                 self.estimate = estimate()
         records, now = self.records, time.monotonic()
         poll_s = _POLL_S if isinstance(records, Path) else _POLL_STORE_S
-        if records is not None and self.tasks > 1 and now - self.looked >= poll_s:
-            self.looked = now
+        if records is not None and self.tasks > 1 and now - self.last_look >= poll_s:
+            self.last_look = now
             with contextlib.suppress(StorageError):  # the tasks say more of it
                 self.tasks_done = max(0, min(self.tasks, _count(records) - self.earlier))
         if self.stage in self.stages:
@@ -138,10 +138,10 @@ class RunState:
     def _time_left(self) -> list[str]:
         if self.estimate is None:
             return []
-        planned = sum(self._seconds())
-        passed, done = time.monotonic() - self.started, self.share * planned
-        pace = (passed + _TRUSTED_SECONDS) / (done + _TRUSTED_SECONDS)
-        return [f"{describe_seconds(pace * (planned - done))} left"]
+        total = sum(self._seconds())
+        elapsed_s, progress = time.monotonic() - self.start, self.share * total
+        pace = (elapsed_s + _TRUSTED_SECONDS) / (progress + _TRUSTED_SECONDS)
+        return [f"{describe_seconds(pace * (total - progress))} left"]
 
     def _seconds(self) -> list[float]:
         """Return the seconds of each stage, all alike where no plan is known."""
@@ -157,7 +157,7 @@ class RunState:
             step = 0.5 * (of_wave + (match[2] != "products"))  # a round has two: products, then homes
             within = min(1.0, (int(match[1]) + step) / self.estimate.rounds)
         else:
-            within = min(0.95, (now - self.stage_started) / seconds[at])
+            within = min(0.95, (now - self.stage_start) / seconds[at])
         return sum(seconds[:at]) + within * seconds[at]
 
 

@@ -22,7 +22,7 @@ def input_addresses(
     tables : names of the release's tables, which are held against the baseline's.
     edges : manifest of the run's edges.
     """
-    inputs = [*(one.path for one in config.all_relations), *(str(one.path) for one in config.attributes.values())]
+    inputs = [str(section.path) for section in (*config.all_relations, *config.attributes.values())]
     places = [_full(path.replace("{date}", workspace.date.isoformat())) for path in inputs]
     if baseline := workspace.inputs.baseline:
         folder = published_folder(config.publish.root(workspace.root), config.publish.name) / RELEASES / baseline

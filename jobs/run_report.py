@@ -35,8 +35,8 @@ def leave_report(
     """
     if not config.publish.report:
         return None
-    published = published_folder(config.publish.root(workspace.root), config.publish.name)
-    release = published / RELEASES / verdict["release"] if verdict["release"] else None
+    name_folder = published_folder(config.publish.root(workspace.root), config.publish.name)
+    release = name_folder / RELEASES / verdict["release"] if verdict["release"] else None
     place = (release or workspace.run_folder) / REPORT
     try:
         if verdict["verdict"] == "unchanged" and storage.size(place) is not None:
@@ -45,8 +45,8 @@ def leave_report(
         from pipeline.queries.night_run import NightRun
 
         # As files have both: with secrets masked that an address or a message may hold.
-        told, settings = (json.loads(storage.json_bytes(one)) for one in (verdict, config.model_dump(mode="json")))
-        night = NightRun(workspace, published, told, tables, release, settings)
+        facts, settings = (json.loads(storage.json_bytes(data)) for data in (verdict, config.model_dump(mode="json")))
+        night = NightRun(workspace, name_folder, facts, tables, release, settings)
         page = render_night(night).encode()
         storage.write(place, page)
         log.info("stage=publish report=%s bytes=%d", place, len(page))

@@ -86,9 +86,9 @@ def open_engine(
     if options.engine == "local":
         with (
             open_local(options.workers, options.dask) as engine,
-            with_progress(_share(engine, root), stages, estimate) as shown,
+            with_progress(_share(engine, root), stages, estimate) as visible_engine,
         ):
-            yield shown
+            yield visible_engine
         return
     _require_pyspark()
     from pipeline.engines.spark import SparkEngine
@@ -101,8 +101,8 @@ def open_engine(
     with session_context as session:
         try:
             engine = _share(SparkEngine(session, options.slots), root)
-            with with_progress(engine, stages, estimate) as shown:
-                yield shown
+            with with_progress(engine, stages, estimate) as visible_engine:
+                yield visible_engine
         finally:
             stop.settle()
 

@@ -112,29 +112,29 @@ class StageRun:
 
     def finish(self) -> int:
         """Report a run that came to its end; return the exit code."""
-        published = self._figures("publish")
+        figures = self._figures("publish")
         verdict = "done"
-        if published:
-            is_unchanged = not published["is_new"] and not published["current_moved"]
-            verdict = "unchanged" if is_unchanged else "published" if published["current_moved"] else "added"
+        if figures:
+            is_unchanged = not figures["is_new"] and not figures["current_moved"]
+            verdict = "unchanged" if is_unchanged else "published" if figures["current_moved"] else "added"
         try:
-            record = self._write_verdict(verdict, published.get("release"), [], 0, published.get("gate"))
-            report = self._add_report(record) if published else None
+            record = self._write_verdict(verdict, figures.get("release"), [], 0, figures.get("gate"))
+            report = self._add_report(record) if figures else None
         except (OSError, GraphquiltError) as error:
             return self.fail(error)
         answer = {
             "verdict": verdict,
-            "release": published.get("release"),
-            "path": published.get("path"),
-            "tables": published.get("tables", []),
-            "published": bool(published),
+            "release": figures.get("release"),
+            "path": figures.get("path"),
+            "tables": figures.get("tables", []),
+            "published": bool(figures),
             "metrics": self._figures("evaluate").get("metrics"),
-            "gate": published.get("gate"),
+            "gate": figures.get("gate"),
             "report": report,
             **self._run_facts(),
         }
         baseline = read_baseline(self._workspace, self._config.publish) if self._workspace and self._config else None
-        return self._report(answer, describe_run(answer, baseline), published, 0)
+        return self._report(answer, describe_run(answer, baseline), figures, 0)
 
     def fail(self, error: Exception) -> int:
         """Report an error and what to do about it; return the exit code. A store that is away is not waited for."""
@@ -176,13 +176,13 @@ class StageRun:
         self,
         answer: dict[str, Any],
         text: str,
-        published: Mapping[str, Any],
+        publication: Mapping[str, Any],
         code: int,
         error: Exception | None = None,
     ) -> int:
         if self._root is not None and self._config is not None:
             publish = self._config.publish
-            answer = answer | current_facts(publish.root(self._root), publish.name, published, error)
+            answer = answer | current_facts(publish.root(self._root), publish.name, publication, error)
             if command := next_command(self._names, self._options.workspace, self._config, answer):
                 text = f"{text}\nnext     {command}"
             if "publish" in self._names and (line := last_line(answer)):
@@ -238,16 +238,16 @@ class StageRun:
 
     def _release_facts(self) -> dict[str, Any]:
         """Return what a scheduler tells consumers of a release, and whether they have it; nothing without one."""
-        published = self._figures("publish")
-        if not published or self._root is None or self._config is None or self._workspace is None:
+        figures = self._figures("publish")
+        if not figures or self._root is None or self._config is None or self._workspace is None:
             return {}
-        place, path, rows = self._config.publish, published["path"], published["rows"]
+        place, path, rows = self._config.publish, figures["path"], figures["rows"]
         return {
             "name": place.name,
-            "space_id": published["space_id"],
+            "space_id": figures["space_id"],
             "tables": {name: {"path": f"{path}/{name}", "rows": count} for name, count in rows.items()},
             "inputs": input_addresses(self._config, self._workspace, rows, self._tables.get("edges")),
-            **current_facts(place.root(self._root), place.name, published, None),
+            **current_facts(place.root(self._root), place.name, figures, None),
         }
 
 

@@ -27,10 +27,10 @@ def load() -> None:
     from pipeline.kernels.buckets import deal, hash_integers
     from pipeline.kernels.key_groups import number_groups, sum_groups
 
-    one = np.zeros(1, np.int64)
-    hash_integers(one.view(np.uint64), one)
-    deal(one.view(np.uint64), 1)
-    sum_groups(number_groups([one])[0], 1, one)
+    keys = np.zeros(1, np.int64)
+    hash_integers(keys.view(np.uint64), keys)
+    deal(keys.view(np.uint64), 1)
+    sum_groups(number_groups([keys])[0], 1, keys)
     gc.freeze()
 
 

@@ -68,10 +68,10 @@ def answer(options: argparse.Namespace) -> Answer:
         purge_ids=options.purge,
         wait_s=options.wait,
     )
-    removed = [("-", item.kind, item.path.name, amount(item.bytes), item.why) for item in report.removed]
+    removals = [("-", item.kind, item.path.name, amount(item.bytes), item.why) for item in report.removed]
     kept_rows = [("+", item.kind, item.path.name, amount(item.bytes), item.why) for item in report.kept]
     verb = "would go" if options.dry_run else "removed"
-    text = [f"{rules.name}: {len(removed)} {verb}, {amount(report.freed_bytes)} freed", *columns(removed + kept_rows)]
+    text = [f"{rules.name}: {len(removals)} {verb}, {amount(report.freed_bytes)} freed", *columns(removals + kept_rows)]
     return Answer({"name": rules.name, **codec.to_values(report)}, "\n".join(text))
 
 

@@ -92,7 +92,8 @@ def _workspace(address: str) -> list[Finding]:
 
 
 def _text(findings: Sequence[Finding], seconds: float | None, is_healthy: bool) -> str:
-    rows = [("ok" if one.is_fine else "LACKS" if one.is_needed else "-", one.subject, one.found) for one in findings]
+    verdicts = ("ok" if finding.is_fine else "LACKS" if finding.is_needed else "-" for finding in findings)
+    rows = [(verdict, finding.subject, finding.found) for verdict, finding in zip(verdicts, findings, strict=True)]
     lines = columns(rows, "")
     if seconds is not None:
         lines.append(f"kernels compiled, or found in the cache, in {seconds:.1f} s")

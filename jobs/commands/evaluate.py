@@ -126,13 +126,13 @@ def is_stage(options: argparse.Namespace) -> bool:
         "--accept-drift": options.accept_drift,
         "--allow-future": options.allow_future,
     }
-    if mixed := [name for name, is_given in of_stage.items() if is_given]:
+    if stage_options := [name for name, is_given in of_stage.items() if is_given]:
         why = (
             f"--{of_report[0].replace('_', '-')} is the report's"
             if of_report
             else "without --config this is the report"
         )
-        raise ConfigError(f"{mixed[0]} is an option of the stage, and {why}; choose one of the two")
+        raise ConfigError(f"{stage_options[0]} is an option of the stage, and {why}; choose one of the two")
     if options.overrides and options.config is None:
         raise ConfigError("--set changes a config, and there is no --config")
     return False
@@ -152,7 +152,7 @@ def answer(options: argparse.Namespace) -> Answer:
     from jobs.commands.evaluate_tables import find_tables
     from jobs.commands.evaluate_text import text_of
 
-    started = time.perf_counter()
+    start = time.perf_counter()
     if options.out is not None and options.out.exists() and not options.out.is_file():
         raise ConfigError(f"--out is {options.out}, which is no file; give another --out FILE")
     if options.out is not None and not options.out.absolute().parent.is_dir():
@@ -166,7 +166,7 @@ def answer(options: argparse.Namespace) -> Answer:
             facts = _report(inputs, lists, sources, options)
     except ValueError as error:  # what a kernel refuses, it refuses for the values it was given
         raise InputError(str(error)) from error
-    facts["seconds"] = round(time.perf_counter() - started, 2)
+    facts["seconds"] = round(time.perf_counter() - start, 2)
     if options.out is not None:
         from pipeline import storage
 
@@ -208,7 +208,7 @@ def _choose_metrics(names: tuple[str, ...] | None, inputs: VectorInputs | None, 
             "reconstruction": "" if inputs.train else "the graph: give --train, its pairs",
             "spectrum": "",
             "probe": "" if inputs.train or inputs.test else "pairs: give --train or --pairs",
-            "stability": "" if inputs.other else "another release: give --against",
+            "stability": "" if inputs.rival else "another release: give --against",
         }
     if names is None:
         names = tuple(name for name in METRICS if not needs[name])
@@ -230,7 +230,7 @@ def _measure(metrics: Sequence[str], inputs: VectorInputs, options: argparse.Nam
     from pipeline.evaluation.scoring import measure_rankme
     from pipeline.evaluation.table import Pairs
 
-    table, test, labels, other = inputs.table, inputs.test, inputs.labels, inputs.other
+    table, test, labels, rival = inputs.table, inputs.test, inputs.labels, inputs.rival
     train = inputs.train or Pairs.none()
     ks, seed, sample = options.k or (10, 20, 50), inputs.seed, options.sample
     facts: dict[str, Any] = {"seed": seed}
@@ -258,11 +258,11 @@ def _measure(metrics: Sequence[str], inputs: VectorInputs, options: argparse.Nam
         facts["spectrum"] = {"dim": table.rows.shape[1], "rankme": measure_rankme(table, seed)}
     if "probe" in metrics:
         facts["probe"] = report.report_probe(table, train, test, seed)
-    if "stability" in metrics and other:
+    if "stability" in metrics and rival:
         facts["stability"] = {
-            "against": other.about,
+            "against": rival.about,
             **report.report_stability(
-                other.table, table, other.common, ks, sample, seed, is_one_space=other.is_one_space
+                rival.table, table, rival.common, ks, sample, seed, is_one_space=rival.is_one_space
             ),
         }
     return facts

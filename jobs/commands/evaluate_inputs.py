@@ -63,7 +63,7 @@ class VectorInputs:
     train: Pairs | None
     test: Pairs | None
     labels: LabelledNodes | None
-    other: OtherRelease | None
+    rival: OtherRelease | None
     seed: int
 
 
@@ -75,44 +75,44 @@ def read_inputs(options: argparse.Namespace, files: TableFiles, sources: PairSou
     ConfigError : options that don't fit each other, no such release, type or config.
     InputError : a file that is missing, or holds something else.
     """
-    scored = read_table(files, sources.config, options.similarity)
+    scored_table = read_table(files, sources.config, options.similarity)
     notes, test, train = sources.notes, None, None
     if sources.test is not None:
-        test = scored.pairs(sources.test)
-        _judge_ids(sources.test, scored, str(sources.about_test), notes)
-        _require_known_pair(test, scored, str(sources.about_test))
+        test = scored_table.pairs(sources.test)
+        _judge_ids(sources.test, scored_table, str(sources.about_test), notes)
+        _require_known_pair(test, scored_table, str(sources.about_test))
     train_ids, about_train = sources.read_train(options.train)
     if train_ids is not None:
         if options.train is not None:
-            _judge_ids(train_ids, scored, f"--train {about_train}", notes)
-        train = scored.pairs(train_ids)
+            _judge_ids(train_ids, scored_table, f"--train {about_train}", notes)
+        train = scored_table.pairs(train_ids)
         if sources.held_out is not None and options.train is None:  # the edges table still has them
-            train = train.without(scored.pairs(sources.held_out), scored.table)
-        train = train.with_rows(scored.table)
+            train = train.without(scored_table.pairs(sources.held_out), scored_table.table)
+        train = train.with_rows(scored_table.table)
     elif test is not None:
         notes.append(NOTHING_LEFT_OUT)
     return VectorInputs(
-        {**about_table(files, scored), "test_pairs": sources.about_test, "train_pairs": about_train},
+        {**about_table(files, scored_table), "test_pairs": sources.about_test, "train_pairs": about_train},
         notes,
-        scored.table,
+        scored_table.table,
         train,
         test,
-        None if options.labels is None else _read_labels(options, files, scored),
-        None if options.against is None else _read_other(options, files, scored, sources.config),
+        None if options.labels is None else _read_labels(options, files, scored_table),
+        None if options.against is None else _read_other(options, files, scored_table, sources.config),
         sources.seed,
     )
 
 
-def _judge_ids(pairs: PairIds, scored: ScoredTable, what: str, notes: list[str]) -> None:
-    types = scored.table.source, scored.table.target
-    warning = judge_pair_ids(pairs, (scored.ids[types[0]], scored.ids[types[1]]), types, what)
+def _judge_ids(pairs: PairIds, scored_table: ScoredTable, subject: str, notes: list[str]) -> None:
+    types = scored_table.table.source, scored_table.table.target
+    warning = judge_pair_ids(pairs, (scored_table.ids[types[0]], scored_table.ids[types[1]]), types, subject)
     if warning is not None:
         notes.append(warning)
 
 
-def _require_known_pair(test: Pairs, scored: ScoredTable, address: str) -> None:
+def _require_known_pair(test: Pairs, scored_table: ScoredTable, address: str) -> None:
     if not test.known().src.size:
-        table = scored.table
+        table = scored_table.table
         ends = f"{int((test.src >= 0).sum())} as {table.source}, {int((test.dst >= 0).sum())} as {table.target}"
         raise InputError(
             f"of the {test.src.size} pairs of {address}, the table knows {ends}, and no pair by both ends; are source "
@@ -120,8 +120,8 @@ def _require_known_pair(test: Pairs, scored: ScoredTable, address: str) -> None:
         )
 
 
-def _read_labels(options: argparse.Namespace, files: TableFiles, scored: ScoredTable) -> LabelledNodes:
-    table = scored.table
+def _read_labels(options: argparse.Namespace, files: TableFiles, scored_table: ScoredTable) -> LabelledNodes:
+    table = scored_table.table
     node_type = options.type or table.source
     if node_type not in table.ranges:
         raise ConfigError(f"--type is '{node_type}'; the table has nodes of type {', '.join(table.ranges)}")
@@ -129,11 +129,11 @@ def _read_labels(options: argparse.Namespace, files: TableFiles, scored: ScoredT
     rules = ParseRules(source=options.label_node or "node", target=label_column)
     roles = {"source": "(--label-node names it)", "target": "(--label-column names it)"}
     ids, label = read_columns(path, rules, 1.0, "labels", roles)
-    at = scored.find(ids, node_type)
+    at = scored_table.find(ids, node_type)
     is_known = at >= 0
-    match = match_ids(ids, scored.ids[node_type])
+    match = match_ids(ids, scored_table.ids[node_type])
     if match.is_no_match:
-        reason = why_no_match(ids, scored.ids[node_type], of_persons=node_type == table.source)
+        reason = why_no_match(ids, scored_table.ids[node_type], of_persons=node_type == table.source)
         raise InputError(f"{match.describe(f'--labels {path}, as {node_type},')}; is --type right? {reason}")
     label = label.filter(pa.array(is_known))
     different = pc.count_distinct(label).as_py()
@@ -143,7 +143,7 @@ def _read_labels(options: argparse.Namespace, files: TableFiles, scored: ScoredT
             "taken: is it a column of classes?"
         )
     node, labels, _ = label_matrix(at[is_known], label)
-    code = _read_codes(files, node_type, scored.ids[node_type].take(node - table.ranges[node_type][0]))
+    code = _read_codes(files, node_type, scored_table.ids[node_type].take(node - table.ranges[node_type][0]))
     return LabelledNodes(node_type, node, labels, np.unique(at[~is_known]).size, code)
 
 
@@ -156,29 +156,29 @@ def _read_codes(files: TableFiles, node_type: str, ids: pa.Array) -> NDArray[np.
 
 
 def _read_other(
-    options: argparse.Namespace, files: TableFiles, scored: ScoredTable, config: Mapping[str, Any]
+    options: argparse.Namespace, files: TableFiles, scored_table: ScoredTable, config: Mapping[str, Any]
 ) -> OtherRelease:
     path: Location = parse_location(options.against)
     if files.root is not None and files.manifest is not None:
         name = str(files.manifest.get("name", "default"))
-        folders = {one.release: one.path for one in releases(files.root, name)}
+        folders = {release.release: release.path for release in releases(files.root, name)}
         path = folders.get(options.against, path)
         if not storage.names_in(path) and storage.size(path) is None:
             raise ConfigError(
                 f"--against is '{options.against}', which is no path, and published as '{name}' there are "
                 f"{', '.join(folders)}"
             )
-    other = table_at(path, "--against")
-    there = read_table(other, config, options.similarity if "similarity" not in other.metadata else None)
+    rival = table_at(path, "--against")
+    rival_table = read_table(rival, config, options.similarity if "similarity" not in rival.metadata else None)
     common = {}
-    for node_type, own in scored.ids.items():
-        if node_type not in there.ids:
+    for node_type, own in scored_table.ids.items():
+        if node_type not in rival_table.ids:
             continue
-        at = there.find(own, node_type)
-        here = np.flatnonzero(at >= 0)
-        common[node_type] = at[here], here + scored.table.ranges[node_type][0]
-    if not any(here.size for _, here in common.values()):
-        raise InputError(f"{files.address} and {other.address} have no node in common; are they of one kind of ids?")
-    spaces = files.metadata.get("space_id"), other.metadata.get("space_id")
-    about = {"release": other.address, "data_date": other.metadata.get("data_date"), "space_id": spaces[1]}
-    return OtherRelease(about, there.table, common, spaces[0] is not None and spaces[0] == spaces[1])
+        at = rival_table.find(own, node_type)
+        known_rows = np.flatnonzero(at >= 0)
+        common[node_type] = at[known_rows], known_rows + scored_table.table.ranges[node_type][0]
+    if not any(known_rows.size for _, known_rows in common.values()):
+        raise InputError(f"{files.address} and {rival.address} have no node in common; are they of one kind of ids?")
+    spaces = files.metadata.get("space_id"), rival.metadata.get("space_id")
+    about = {"release": rival.address, "data_date": rival.metadata.get("data_date"), "space_id": spaces[1]}
+    return OtherRelease(about, rival_table.table, common, spaces[0] is not None and spaces[0] == spaces[1])

@@ -37,7 +37,7 @@ def report_lists(
     types = _pair_types(table, sources.config)
     train, about_train = sources.read_train(options.train)
     no_ids = sources.test[0].slice(0, 0)
-    scored = read_scored_lists(
+    lists = read_scored_lists(
         table.files,
         types,
         PairBatches.of_arrays(train or (no_ids, no_ids)),
@@ -46,12 +46,12 @@ def report_lists(
         sources.seed,
         held_out=sources.held_out if options.train is None else None,
     )
-    if not scored.lists.positions.size:
+    if not lists.lists.positions.size:
         raise InputError(
             f"{table.address} has no list for any source of the pairs of {sources.about_test}; are source and target "
             "swapped, or ids spelt in another way?"
         )
-    quality = scored.measure(options.k or (10, 20, 50))
+    quality = lists.measure(options.k or (10, 20, 50))
     keys = (
         *("table", "restart", "edge_degree_power", "degree_correction", "filter", "phi", "alpha", "beta", "rank"),
         *("top_k", "exclude_known", "solver", "error_kind"),
@@ -59,8 +59,8 @@ def report_lists(
     release = {"release": table.address, "data_date": metadata.get("data_date")}
     section = {
         **list_figures(quality),
-        "unknown_pairs": scored.unknown_pairs,
-        **detail_ranking(quality.ranking, scored.node_key[quality.metrics.per_user.user], sources.seed),
+        "unknown_pairs": lists.unknown_pairs,
+        **detail_ranking(quality.ranking, lists.node_key[quality.metrics.per_user.user], sources.seed),
         "about": {
             **release,
             "method": metadata.get("method"),
@@ -90,11 +90,11 @@ def _pair_types(table: TableFiles, config: Mapping[str, Any]) -> tuple[str, str]
     )
     types = storage.read_parquet(table.files, ["node_type", "neighbor_type"])
     pairs = types.group_by(["node_type", "neighbor_type"]).aggregate([])
-    listed = list(zip(pairs["node_type"].to_pylist(), pairs["neighbor_type"].to_pylist(), strict=True))
-    if source is None and target is None and len(listed) == 1:
-        return listed[0]
-    if (source, target) not in listed:
-        names = ", ".join(f"{one} to {other}" for one, other in sorted(listed)) or "nothing"
+    type_pairs = list(zip(pairs["node_type"].to_pylist(), pairs["neighbor_type"].to_pylist(), strict=True))
+    if source is None and target is None and len(type_pairs) == 1:
+        return type_pairs[0]
+    if (source, target) not in type_pairs:
+        names = ", ".join(f"{first} to {second}" for first, second in sorted(type_pairs)) or "nothing"
         raise ConfigError(
             f"{table.address} lists {names}, and pairs lead from {source} to {target}: give the --config that it was "
             "made with, or lists of that type (ppr.source_type, ppr.target_type)"

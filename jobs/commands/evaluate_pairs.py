@@ -118,14 +118,14 @@ def read_columns(
     roles : what errors say of a missing column in place of its config key, by "source" and "target".
     """
     try:
-        ids, rejected = read_pairs(split_tasks(list_sources(path, date)), rules, most_rejected)
+        ids, rejections = read_pairs(split_tasks(list_sources(path, date)), rules, most_rejected)
     except InputError as error:
         text = str(error)
         for role, hint in roles.items():
             text = text.replace(f"(input.{role})", hint)
         raise InputError(text) from error
-    if rejected:
-        log.warning("warning: of --%s %s, %s", option, path, rejected)
+    if rejections:
+        log.warning("warning: of --%s %s, %s", option, path, rejections)
     return ids
 
 

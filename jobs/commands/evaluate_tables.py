@@ -86,7 +86,7 @@ def _find_table(options: argparse.Namespace, table: str) -> TableFiles:
     try:
         if options.release is None:
             return _table_of(locate(root, name, deep=True), root, table)
-        folders = {one.release: one.path for one in releases(root, name)}
+        folders = {release.release: release.path for release in releases(root, name)}
         if options.release not in folders:
             raise ConfigError(
                 f"--release is '{options.release}'; published as '{name}' there are {', '.join(folders) or 'none'}"
@@ -159,27 +159,27 @@ def read_table(table: TableFiles, config: Mapping[str, Any], similarity: str | N
     section = config.get("input", {})
     types = [table.metadata.get(f"{end}_type", section.get(f"{end}_type")) for end in ("source", "target")]
     try:
-        scored = read_scored_table(
+        scored_table = read_scored_table(
             VectorFiles(tuple(table.files), str(types[0]), str(types[1]), own or {"retrieval": str(similarity)}),
             with_parts=PART in storage.read_schema(table.files[0]).names,
         )
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{table.address} can't be read: {error}") from error
-    ranges = scored.table.ranges
+    ranges = scored_table.table.ranges
     if types == [None, None] and len(ranges) == 1:
         (only,) = ranges
-        scored = scored.between(only, only)
+        scored_table = scored_table.between(only, only)
     elif missing := [str(name) for name in types if name not in ranges]:
         raise InputError(
             f"{table.address} has nodes of type {', '.join(ranges) or 'none'}, and pairs join {missing[0]}: give the "
             "--config that it was made with"
         )
-    if sum(stop - first for first, stop in ranges.values()) != len(scored.table.rows):
+    if sum(stop - first for first, stop in ranges.values()) != len(scored_table.table.rows):
         raise InputError(f"{table.address} is not sorted by node_type; write its rows in the order of the contract")
-    rows = scored.table.rows
+    rows = scored_table.table.rows
     if not all(np.isfinite(rows[start : start + _ROWS_AT_ONCE]).all() for start in range(0, len(rows), _ROWS_AT_ONCE)):
         raise InputError(f"{table.address} holds a vector that is not finite; a table's rows always are")
-    return scored
+    return scored_table
 
 
 def _check_columns(file: Location, schema: pa.Schema) -> None:
@@ -196,9 +196,9 @@ def _check_columns(file: Location, schema: pa.Schema) -> None:
             raise InputError(f"{file}: {name} is {kind}; {TABLE} keeps {'string' if name == 'node_type' else 'int64'}")
 
 
-def about_table(files: TableFiles, scored: ScoredTable) -> dict[str, Any]:
+def about_table(files: TableFiles, scored_table: ScoredTable) -> dict[str, Any]:
     """Return what the report says of its table."""
-    table, metadata = scored.table, files.metadata
+    table, metadata = scored_table.table, files.metadata
     return {
         "release": files.address,
         **{key: metadata.get(key) for key in ("data_date", "method", "form", "space_id")},

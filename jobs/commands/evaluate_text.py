@@ -98,17 +98,17 @@ def _ranking_tables(facts: Facts) -> list[str]:
                 for k in ks
             ],
         ),
-        *_wrapped(
+        *_wrap(
             "recall: share of a source's test nodes in its list; ndcg: early places count more; hit rate: lists with "
             "one at least; coverage: share of nodes in some list; "
             f"[95 % interval over sources, {facts['intervals']['resamples']:,} resamples]"
         ),
     ]
     if sources := facts["by_activity"]:
-        rows = [(_range(one), one["members"], one[recall], one[ndcg]) for one in sources]
+        rows = [(_range(group), group["members"], group[recall], group[ndcg]) for group in sources]
         lines += _table(("train pairs of a source", "sources", recall, ndcg), rows)
     if nodes := facts["by_popularity"]:
-        rows = [(_range(one), one["members"], one["test_pairs"], one[recall]) for one in nodes]
+        rows = [(_range(group), group["members"], group["test_pairs"], group[recall]) for group in nodes]
         lines += _table(("train pairs of a node", "nodes", "test pairs", f"found in first {ks[0]}"), rows)
     return [*lines, *_cold(facts["by_warmth"]["cold_items"], ks[0])]
 
@@ -118,7 +118,7 @@ def _cold(items: Facts, k: int) -> list[str]:
     if not items["test_pairs"]:
         return []
     alone = f", {items[f'recall_alone@{k}']:.4f} among themselves" if f"recall_alone@{k}" in items else ""
-    return _wrapped(
+    return _wrap(
         f"{items['members']:,} nodes without a neighbour fill {100 * items[f'list_share@{k}']:.1f} % of the first {k} "
         f"places; {items['test_pairs']:,} test pairs lead to one: {items[f'recall@{k}']:.4f} of them found (chance "
         f"{items[f'chance@{k}']:.4f}){alone}"
@@ -135,7 +135,7 @@ def _links(facts: Facts) -> list[str]:
             ("negatives", "AUC", "of the degree product", "pairs without one"),
             [(text, *(facts[kind][figure] for figure in figures)) for kind, text in kinds.items()],
         ),
-        *_wrapped(
+        *_wrap(
             "AUC: chance that a test pair scores above its like with another end; .5 is chance, and what the degree "
             "product reaches is popularity alone"
         ),
@@ -144,9 +144,10 @@ def _links(facts: Facts) -> list[str]:
 
 def _classification(facts: Facts) -> list[str]:
     rows = []
-    for one in facts["shares"]:
-        scores = [f"{100 * one[name]:.2f} +- {100 * one[f'{name}_deviation']:.2f}" for name in ("micro_f1", "macro_f1")]
-        rows.append((f"{one['train_share']:g}", *scores, one["shuffles"][0]["train_nodes"]))
+    for share in facts["shares"]:
+        names = ("micro_f1", "macro_f1")
+        scores = [f"{100 * share[name]:.2f} +- {100 * share[f'{name}_deviation']:.2f}" for name in names]
+        rows.append((f"{share['train_share']:g}", *scores, share["shuffles"][0]["train_nodes"]))
     seeds = [shuffle["seed"] for shuffle in facts["shares"][0]["shuffles"]]
     unknown = f", {facts['unknown_nodes']:,} unknown ones left out" if facts["unknown_nodes"] else ""
     return [
@@ -154,7 +155,7 @@ def _classification(facts: Facts) -> list[str]:
         f"  logistic regression on {_rows(facts['similarity'])}, C = {facts['C']:g}, shuffles {seeds[0]} to "
         f"{seeds[-1]}",
         *_table(("train share", "micro-F1 in %", "macro-F1 in %", "nodes to train on"), rows),
-        *_wrapped(
+        *_wrap(
             "mean +- deviation over shuffles; predicted are as many labels as a node is known to have; micro-F1 "
             "counts labels by how often they come, macro-F1 all alike"
         ),
@@ -165,9 +166,9 @@ def _purity(facts: Facts) -> list[str]:
     without = f", {facts['without_code']:,} without a code left out" if facts["without_code"] else ""
     return [
         f"purity of codes: {facts['nodes']:,} nodes of type {facts['node_type']}{without}",
-        *_table(("numbers of a code", "groups", "purity"), [tuple(one.values()) for one in facts["levels"]]),
+        *_table(("numbers of a code", "groups", "purity"), [tuple(level.values()) for level in facts["levels"]]),
         f"  dendrogram purity {_cell(facts['dendrogram_purity'])}",
-        *_wrapped("share of nodes with the commonest label of their group; in the tree, of the smallest common one"),
+        *_wrap("share of nodes with the commonest label of their group; in the tree, of the smallest common one"),
     ]
 
 
@@ -179,18 +180,18 @@ def _reconstruction(facts: Facts) -> list[str]:
         *_table(
             ("hops", "mAP", "by chance", *(part.replace("_", " ") for part in parts)),
             [
-                (one["hops"], one["all"]["map"], one["all"]["by_chance"], *(one[part]["map"] for part in parts))
-                for one in facts["hops"]
+                (hop["hops"], hop["all"]["map"], hop["all"]["by_chance"], *(hop[part]["map"] for part in parts))
+                for hop in facts["hops"]
             ],
         ),
-        *_wrapped("mAP: are the nodes exactly so many hops away ranked above those farther away? 1: all of them"),
+        *_wrap("mAP: are the nodes exactly so many hops away ranked above those farther away? 1: all of them"),
     ]
 
 
 def _spectrum(facts: Facts) -> list[str]:
     rows = [
-        (name, f"{one['rankme']:.1f}", f"of {facts['dim']}", f"{one['rows']:,} of {one['population']:,} rows")
-        for name, one in facts["rankme"].items()
+        (name, f"{rank['rankme']:.1f}", f"of {facts['dim']}", f"{rank['rows']:,} of {rank['population']:,} rows")
+        for name, rank in facts["rankme"].items()
     ]
     return ["spectrum: RankMe, the number of directions that the rows really use", *columns(rows)]
 
@@ -198,20 +199,20 @@ def _spectrum(facts: Facts) -> list[str]:
 def _probe(facts: Facts | None) -> list[str]:
     if facts is None:
         return ["probe: too few pairs"]
-    prefixes = [one for one in facts["prefixes"] if one["columns"] != facts["blocks"][0]["columns"]]
-    named = [(f"{one['columns'][0]} to {one['columns'][1] - 1}", one) for one in (*facts["blocks"], *prefixes)]
-    named.append((f"{facts['similarity']} alone", facts["score_alone"]))
-    which = f"of {facts['population']:,}, chosen by hash" if facts["is_sampled"] else "all"
+    prefixes = [block for block in facts["prefixes"] if block["columns"] != facts["blocks"][0]["columns"]]
+    rows = [(f"{block['columns'][0]} to {block['columns'][1] - 1}", block) for block in (*facts["blocks"], *prefixes)]
+    rows.append((f"{facts['similarity']} alone", facts["score_alone"]))
+    pairs_text = f"of {facts['population']:,}, chosen by hash" if facts["is_sampled"] else "all"
     return [
-        f"probe: {facts['pairs']:,} {facts['of']} ({which}) against as many of the same degrees",
+        f"probe: {facts['pairs']:,} {facts['of']} ({pairs_text}) against as many of the same degrees",
         *_table(
             ("columns", "bits", "error", "NetInfoF"),
             [
-                (name, *(f"{one[figure]:.3f}" for figure in ("bits", "standard_error", "netinfof_score")))
-                for name, one in named
+                (name, *(f"{block[figure]:.3f}" for figure in ("bits", "standard_error", "netinfof_score")))
+                for name, block in rows
             ],
         ),
-        *_wrapped(
+        *_wrap(
             "bits about whether a pair is an edge that a linear model can use: 1 all, 0 none; NetInfoF's score, which "
             "only takes the model's order of the pairs: 1 all, .5 none"
         ),
@@ -222,12 +223,12 @@ def _stability(facts: Facts) -> list[str]:
     ks = [name for name in facts["lists"][0] if name.startswith("overlap@")]
     rows = [
         (
-            f"{one['from']} to {one['to']}",
-            one["similarity"],
-            *(one[k] for k in ks),
-            f"{one['nodes']:,} of {one['population']:,}",
+            f"{overlap['from']} to {overlap['to']}",
+            overlap["similarity"],
+            *(overlap[k] for k in ks),
+            f"{overlap['nodes']:,} of {overlap['population']:,}",
         )
-        for one in facts["lists"]
+        for overlap in facts["lists"]
     ]
     lines = [
         f"stability against {facts['against']['release']}, nodes of both",
@@ -236,9 +237,9 @@ def _stability(facts: Facts) -> list[str]:
     ]
     if not facts["is_one_space"]:
         return [*lines, "  their space_id differ: cosines between their vectors mean nothing, and none is given"]
-    for name, one in (facts["cosine"] or {}).items():
-        cosines = f"{_cell(one['mean'])} in the mean, {_cell(one['least'])} at least"
-        lines.append(f"  cosine of a {name}'s two rows: {cosines}, {one['nodes']:,} nodes")
+    for name, cosine in (facts["cosine"] or {}).items():
+        cosines = f"{_cell(cosine['mean'])} in the mean, {_cell(cosine['least'])} at least"
+        lines.append(f"  cosine of a {name}'s two rows: {cosines}, {cosine['nodes']:,} nodes")
     return lines
 
 
@@ -270,7 +271,7 @@ def _cell(value: str | float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, 112, initial_indent="  ", subsequent_indent="  ")
 
 
@@ -279,6 +280,6 @@ def _with_interval(facts: Facts, name: str) -> str:
     return f"{facts[name]:.4f} [{low:.4f}, {high:.4f}]"
 
 
-def _range(one: Facts) -> str:
-    low, high = one["degree"]
+def _range(group: Facts) -> str:
+    low, high = group["degree"]
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -81,8 +81,8 @@ def require_name(root: Location, name: str) -> None:
     """
     names = published_names(root)
     if name not in names:
-        there = f"there are {', '.join(names)}; choose one with --name" if names else "nothing has been published there"
-        raise ConfigError(f"workspace {root} has no published name '{name}': {there}")
+        state = f"there are {', '.join(names)}; choose one with --name" if names else "nothing has been published there"
+        raise ConfigError(f"workspace {root} has no published name '{name}': {state}")
 
 
 def require_type(node_type: str | None, types: tuple[str, ...], option: str) -> str:

@@ -68,7 +68,7 @@ def answer(options: argparse.Namespace) -> Answer:
     except TableError as error:
         raise InputError(str(error)) from error
     with table:
-        types = [require_type(one, table.node_types, "--type") for one in options.types]
+        types = [require_type(node_type, table.node_types, "--type") for node_type in options.types]
         if options.format == "delta":
             facts = export_delta(table, place, types)
             return Answer(facts, "\n".join(list_of(facts)))

@@ -155,16 +155,16 @@ def _self_loops(ends: Ends, columns: Mapping[str, pa.Array]) -> float:
 
 def _why_unused(name: str, columns: Mapping[str, pa.Array], ends: Ends) -> str:
     """Why a column is no part of the interactions."""
-    column, parsed = columns[name], parse_name(name)
+    column, column_name = columns[name], parse_name(name)
     if numbers_rows(name, columns):
         return "it numbers the rows"
-    if parsed.rank_in(OCCASIONS) is not None:
+    if column_name.rank_in(OCCASIONS) is not None:
         return "it says in what an interaction took place, and no end is that"
     if pa.types.is_nested(column.type):
         return f"{column.type}: no id, number or time"
     if not can_be_id(column) or looks_like_a_measure(column):
         return "no id by its type or values; what describes a node can be one of its attributes"
-    if parsed.is_id or parsed.rank_in(ACTORS) is not None or parsed.rank_in(OBJECTS) is not None:
+    if column_name.is_id or column_name.rank_in(ACTORS) is not None or column_name.rank_in(OBJECTS) is not None:
         return f"may be an end too: {ends.source} and {ends.target} are likelier by their names"
     return "nothing that is looked for; what describes a node can be one of its attributes"
 
@@ -198,9 +198,9 @@ def _why_no_time(column: pa.Array, name: str, guess: Guess) -> str | None:
         if number is not None:
             why = "they are no seconds, ms, us or ns of our days"
         return f"its values are such as {_example(column)}, and {why}"
-    form, *others = fitting
-    if form.layout is not None and others:
-        return f"its values, such as {_example(column)}, fit both '{form.layout}' and '{others[0].layout}': say which"
+    form, *rest = fitting
+    if form.layout is not None and rest:
+        return f"its values, such as {_example(column)}, fit both '{form.layout}' and '{rest[0].layout}': say which"
     guess.set("timestamp", name, f"by its name and values ({column.type}); without a zone they are UTC")
     if form.unit is not None:
         guess.set("timestamp_unit", form.unit, f"by magnitude: {_example(column)} is a moment of our days so")
@@ -288,11 +288,11 @@ def _by_name(columns: Mapping[str, pa.Array], words: Sequence[str]) -> list[str]
     """Columns that are called so, in the list's order, then those whose last word is on it, then written as one."""
     candidates = []
     for position, name in enumerate(columns):
-        parsed = parse_name(name)
+        column_name = parse_name(name)
         # A key of dates, 20240131, is a time where there is no better one.
-        if parsed.is_id and (words is not _TIMES or parsed.head not in words):
+        if column_name.is_id and (words is not _TIMES or column_name.head not in words):
             continue
-        name_words = parsed.words
+        name_words = column_name.words
         if words is _TIMES:
             name_words = tuple(word for word in name_words if word not in _UNITS) or name_words
         head = name_words[-1] if name_words else ""
@@ -300,9 +300,9 @@ def _by_name(columns: Mapping[str, pa.Array], words: Sequence[str]) -> list[str]
         rank = next((words.index(form) for form in forms if form in words), None)
         is_late = words is _TIMES and not _HANDLED.isdisjoint(name_words)
         if rank is not None:
-            candidates.append((is_late, parsed.is_id, len(name_words) > 1, rank, position, name))
+            candidates.append((is_late, column_name.is_id, len(name_words) > 1, rank, position, name))
         elif words is not _EVENTS and _WRITTEN_UNIT.sub("", head).endswith(tuple(filter(_is_long, words))):
-            candidates.append((is_late, parsed.is_id, True, len(words), position, name))
+            candidates.append((is_late, column_name.is_id, True, len(words), position, name))
     return [name for *_, name in sorted(candidates)]
 
 

@@ -67,12 +67,12 @@ def find_ends(columns: Mapping[str, pa.Array], unlikely: Iterable[str] = ()) -> 
     ------
     InputError : fewer than two columns can be ids.
     """
-    excluded = set(unlikely)
+    non_ends = set(unlikely)
     possible = {name: parse_name(name) for name, column in columns.items() if can_be_id(column)}
     by_name = {
-        name: parsed
-        for name, parsed in possible.items()
-        if not (name in excluded or numbers_rows(name, columns) or is_count(parsed, columns[name]))
+        name: label
+        for name, label in possible.items()
+        if not (name in non_ends or numbers_rows(name, columns) or is_count(label, columns[name]))
     }
     ends = (
         _by_direction(by_name, columns, needs_noun=True)
@@ -112,10 +112,10 @@ def words_for_none(column: pa.Array) -> list[str]:
 
 def numbers_rows(name: str, columns: Mapping[str, pa.Array]) -> bool:
     """Whether a column only says which row it is: by its name, or as integers that count up by one."""
-    parsed = parse_name(name)
+    label = parse_name(name)
     if is_index_name(name):
         return True
-    if any(parsed.rank_in(words) is not None for words in (ACTORS, OBJECTS, OCCASIONS)):
+    if any(label.rank_in(words) is not None for words in (ACTORS, OBJECTS, OCCASIONS)):
         return False
     values = as_integers(columns[name])
     if values is None or len(values) < 3:
@@ -143,10 +143,10 @@ def is_count(name: ColumnName, column: pa.Array) -> bool:
 def _best(by_name: Mapping[str, ColumnName], vocabulary: tuple[str, ...], unlikely: Iterable[str] = ()) -> str | None:
     """The column whose name says most plainly that it is one of these: by word, as an id, with few other words."""
     candidates = []
-    for position, (name, parsed) in enumerate(by_name.items()):
-        rank = parsed.rank_in(vocabulary)
+    for position, (name, label) in enumerate(by_name.items()):
+        rank = label.rank_in(vocabulary)
         if rank is not None:
-            doubts = (name in unlikely, parsed.is_acted_on, rank, not parsed.is_id, len(parsed.words))
+            doubts = (name in unlikely, label.is_acted_on, rank, not label.is_id, len(label.words))
             candidates.append((*doubts, position, name))
     return min(candidates)[-1] if candidates else None
 
@@ -160,8 +160,8 @@ def _by_direction(
         for source, of_source in by_name.items():
             rest = of_source.without(left)
             for target, of_target in by_name.items():
-                other = of_target.without(right)
-                if rest is None or other is None or source == target or rest.words != other.words:
+                target_rest = of_target.without(right)
+                if rest is None or target_rest is None or source == target or rest.words != target_rest.words:
                     continue
                 is_noun = bool(rest.words) and (rest.is_id or _is_noun(rest) or rest.head in NODES)
                 if not (is_noun if needs_noun else rest.head not in _QUANTITIES):
@@ -185,26 +185,26 @@ def _actor_and_object(by_name: Mapping[str, ColumnName], columns: Mapping[str, p
     """Who acts and on what; an occasion acts where nobody does."""
     of_kinds = {name for name in by_name if _is_of_kinds(columns[name])}
     actor = _best(by_name, ACTORS) or _agent(by_name) or _best(by_name, OCCASIONS, unlikely=of_kinds)
-    others = {name: parsed for name, parsed in by_name.items() if name != actor}
+    rest = {name: label for name, label in by_name.items() if name != actor}
     # order_item_id counts the items of an order: 1, 2, 3.
-    lines = {name for name, parsed in others.items() if any(word in OCCASIONS for word in parsed.words[:-1])}
-    thing = _best(others, OBJECTS, unlikely=of_kinds | lines)
+    lines = {name for name, label in rest.items() if any(word in OCCASIONS for word in label.words[:-1])}
+    thing = _best(rest, OBJECTS, unlikely=of_kinds | lines)
     if actor is None or thing is None:
         return None
-    others.pop(thing)
-    if thing in of_kinds and not by_name[thing].is_id and any(other.is_id for other in _ends_of(others).values()):
+    rest.pop(thing)
+    if thing in of_kinds and not by_name[thing].is_id and any(label.is_id for label in _ends_of(rest).values()):
         return None  # a channel of ten, beside the id of something
     return _two_types(by_name, actor, thing, "by their names")
 
 
 def _agent(by_name: Mapping[str, ColumnName]) -> str | None:
     """The first id of somebody whose name is made of what they do."""
-    return next((name for name, parsed in by_name.items() if parsed.is_id and parsed.is_agent), None)
+    return next((name for name, label in by_name.items() if label.is_id and label.is_agent), None)
 
 
 def _ends_of(by_name: Mapping[str, ColumnName]) -> dict[str, ColumnName]:
     """Without those that are no ends where somebody acts."""
-    return {name: parsed for name, parsed in by_name.items() if parsed.rank_in(OCCASIONS) is None}
+    return {name: label for name, label in by_name.items() if label.rank_in(OCCASIONS) is None}
 
 
 def _is_of_kinds(column: pa.Array) -> bool:
@@ -217,12 +217,12 @@ def _is_of_kinds(column: pa.Array) -> bool:
 
 def _acted_on(by_name: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]) -> Ends | None:
     """Two who act, one of whom something is done to (author_id, mentioned_user_id), and nothing that several act on."""
-    things = [name for name, parsed in by_name.items() if parsed.rank_in(OBJECTS) is not None and parsed.is_id]
+    things = [name for name, label in by_name.items() if label.rank_in(OBJECTS) is not None and label.is_id]
     if any(len(pc.unique(columns[name])) < len(columns[name]) for name in things):
         return None
-    actors = {name: parsed for name, parsed in by_name.items() if parsed.is_id and parsed.rank_in(ACTORS) is not None}
-    acting = _best({name: parsed for name, parsed in actors.items() if not parsed.is_acted_on}, ACTORS)
-    acted_on = _best({name: parsed for name, parsed in actors.items() if parsed.is_acted_on}, ACTORS)
+    actors = {name: label for name, label in by_name.items() if label.is_id and label.rank_in(ACTORS) is not None}
+    acting = _best({name: label for name, label in actors.items() if not label.is_acted_on}, ACTORS)
+    acted_on = _best({name: label for name, label in actors.items() if label.is_acted_on}, ACTORS)
     if acting is None or acted_on is None:
         return None
     node_type = by_name[acting].head
@@ -232,14 +232,14 @@ def _acted_on(by_name: Mapping[str, ColumnName], columns: Mapping[str, pa.Array]
 def _peers(by_name: Mapping[str, ColumnName]) -> Ends | None:
     """Two of one type: a user and a friend, an item and a related item."""
     peer = _best(by_name, PEERS)
-    others = {name: parsed for name, parsed in by_name.items() if name != peer}
-    actor = _best(others, ACTORS) or _best(others, ("package", "library", "module", *OBJECTS))
+    rest = {name: label for name, label in by_name.items() if name != peer}
+    actor = _best(rest, ACTORS) or _best(rest, ("package", "library", "module", *OBJECTS))
     if actor is not None and peer is not None:
         node_type = by_name[actor].stem or "node"
         return Ends(actor, peer, node_type, node_type, "by their names; both ends are of one type")
     for position, (source, of_source) in enumerate(by_name.items()):
         for target, of_target in list(by_name.items())[position + 1 :]:
-            says_ids = all(parsed.is_id or parsed.head in _ADDRESSES for parsed in (of_source, of_target))
+            says_ids = all(label.is_id or label.head in _ADDRESSES for label in (of_source, of_target))
             if of_source.head and says_ids and of_source.head == of_target.head:
                 node_type = of_source.head
                 return Ends(source, target, node_type, node_type, "by their names; both say what they are of")
@@ -268,8 +268,8 @@ def _by_place(
     likely.sort(key=lambda name: (*_doubts(possible[name], columns[name]), names.index(name)))
     actor = _best({name: possible[name] for name in likely}, ACTORS)
     if actor is not None:  # and the likeliest other
-        others = {name: possible[name] for name in likely if name != actor}
-        source, target = actor, next(iter(_ends_of(others) or others))
+        rest = {name: possible[name] for name in likely if name != actor}
+        source, target = actor, next(iter(_ends_of(rest) or rest))
     else:
         source, target = sorted(likely[:2], key=names.index)
         if possible[target].acts and not possible[source].acts:
@@ -314,8 +314,8 @@ def looks_like_a_measure(column: pa.Array, *, may_be_decimal: bool = False) -> b
     return bool(pc.mean(pc.binary_length(text)).as_py() > _LONG_TEXT)
 
 
-def _two_types(parsed: Mapping[str, ColumnName], source: str, target: str, why: str) -> Ends:
-    types = [parsed[source].stem or source, parsed[target].stem or target]
+def _two_types(by_name: Mapping[str, ColumnName], source: str, target: str, why: str) -> Ends:
+    types = [by_name[source].stem or source, by_name[target].stem or target]
     if types[0] == types[1]:
         types = ["source", "target"]
     return Ends(source, target, types[0], types[1], f"{why}; two types of nodes make a bipartite graph")
@@ -329,5 +329,5 @@ def share_text(left: pa.Array, right: pa.Array) -> bool:
     if left.type != right.type or as_integers(left) is not None or as_integers(right) is not None:
         return False
     left, right = (pc.unique(column.drop_null()) for column in (left, right))
-    shared = int(pc.sum(pc.is_in(left, value_set=right)).as_py() or 0)
-    return shared >= max(1, min(len(left), len(right)) // 10)
+    in_both = int(pc.sum(pc.is_in(left, value_set=right)).as_py() or 0)
+    return in_both >= max(1, min(len(left), len(right)) // 10)

@@ -46,8 +46,8 @@ def slowness() -> float:
 
     indptr = np.arange(_ROWS + 1, dtype=np.int64) * _DEGREE
     # An odd factor permutes the rows; neighbouring entries are far apart.
-    scattered = np.arange(_ROWS * _DEGREE, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(48)
-    indices = scattered.astype(np.int32)
+    order = np.arange(_ROWS * _DEGREE, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(48)
+    indices = order.astype(np.int32)
     x, out = aligned_empty((_ROWS, _WIDTH)), aligned_empty((_ROWS, _WIDTH))
     x[:], out[:] = 1.0, 0.0
     best = float("inf")

@@ -97,13 +97,14 @@ def answer(options: argparse.Namespace) -> Answer:
     lists = run_plan.list_facts(config, graph, parts, workspace, slots)
     codes = code_facts(config, graph.nodes, graph.edges)
     interests = interest_facts(config, graph.nodes, graph.edges)
-    more = [one for one in (lists, codes, interests) if one]
+    more = [part for part in (lists, codes, interests) if part]
     # Publish looks each time, and copies once.
     is_published = workspace is not None and workspace.finished("release") is not None
     states = {**stages, "publish": "made"} if is_published else stages
     disk = run_plan.disk_facts(config, graph, size, prices, lists, states, root)
-    of_embed = [one for one in more if one is not codes or config.codes.of_graph]
-    beside_rows = sum(one["cpu_seconds"] for one in of_embed), max((one["task_bytes"] for one in of_embed), default=0)
+    of_embed = [part for part in more if part is not codes or config.codes.of_graph]
+    task_bytes = max((part["task_bytes"] for part in of_embed), default=0)
+    beside_rows = sum(part["cpu_seconds"] for part in of_embed), task_bytes
     costs = stage_costs(config, RunCounts(graph, size, prices, options.engine, slots, subject.is_text, *beside_rows))
     workers = slots if has_counts else options.workers
     facts = {
@@ -173,8 +174,8 @@ def _config(options: argparse.Namespace) -> PipelineConfig:
 def _assume(config: PipelineConfig, options: argparse.Namespace) -> _Subject:
     from pipeline.planning.assumed_graph import AssumedGraph
 
-    asked = (options.nodes, options.edges, options.rows, options.targets, options.ids)
-    graph = AssumedGraph.of(*asked, is_plain=config.input.is_plain)
+    counts = (options.nodes, options.edges, options.rows, options.targets, options.ids)
+    graph = AssumedGraph.of(*counts, is_plain=config.input.is_plain)
     size = graph.input_size
     return _Subject(
         size=size,
@@ -197,8 +198,9 @@ def _look(config: PipelineConfig, root: Location, options: argparse.Namespace) -
     from pipeline.planning.input_size import measure_relations
 
     use_storage(config.storage, options.scratch)
-    listed = [list_sources(one.path, options.date, f"{one.section}.path") for one in config.all_relations]
-    size = measure_relations(config, listed)
+    relations = config.all_relations
+    sources = [list_sources(relation.path, options.date, f"{relation.section}.path") for relation in relations]
+    size = measure_relations(config, sources)
     workspace = _workspace(config, root, options)
     is_text = size.source_ids is None or size.target_ids is None
     if workspace and workspace.finished("edges"):
@@ -209,8 +211,8 @@ def _look(config: PipelineConfig, root: Location, options: argparse.Namespace) -
         workspace=workspace,
         input_facts={
             "path": config.input.path,
-            "format": listed[0][0].format,
-            "files": sum(map(len, listed)),
+            "format": sources[0][0].format,
+            "files": sum(map(len, sources)),
             **_size_facts(size),
         },
         is_text=is_text,

@@ -26,7 +26,7 @@ def text_of(facts: Mapping[str, Any], warnings: Sequence[str]) -> str:
     rows = [
         ("input", _input_text(facts["input"])),
         *(("assumed", sentence) for sentence in facts.get("assumptions", ())),
-        *(("attributes", _attributes_text(*one)) for one in facts.get("attributes", {}).items()),
+        *(("attributes", _attributes_text(*about)) for about in facts.get("attributes", {}).items()),
         ("date", f"{_date_text(facts['date']['date'])} ({facts['date']['why']})"),
         ("stages", ", ".join(f"{stage}: {state}" for stage, state in facts["stages"].items())),
         ("graph", f"{most}{graph['nodes']:,} nodes, {most}{graph['edges']:,} edges"),
@@ -85,9 +85,9 @@ def warnings_of(facts: Mapping[str, Any], config: PipelineConfig) -> list[str]:
         )
     costs = [cost for cost in facts["costs"] if facts["stages"][cost["stage"]] == "to do"]
     largest = max(costs, key=lambda cost: cost["driver_bytes"], default=None)
-    if largest and (held := largest["driver_bytes"]) > machine_bytes:
+    if largest and (driver_bytes := largest["driver_bytes"]) > machine_bytes:
         warnings.append(
-            f"memory: {largest['stage']} holds {amount(held)}{at_most} in one process, and this machine has "
+            f"memory: {largest['stage']} holds {amount(driver_bytes)}{at_most} in one process, and this machine has "
             f"{amount(machine_bytes)}: --engine spark shares it out"
         )
     if disk["free_bytes"] is not None and disk["needed_bytes"] > disk["free_bytes"]:
@@ -168,18 +168,18 @@ def _attributes_text(node_type: str, facts: Mapping[str, Any]) -> str:
 
 def _alternatives_table(alternatives: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = []
-    for one in alternatives:
-        most = "" if one["is_exact"] else "<= "
+    for plan in alternatives:
+        most = "" if plan["is_exact"] else "<= "
         rows.append(
             {
-                "": "*" if one["is_chosen"] else "",
-                "parts": one["parts"],
-                "shards": one["shards"],
-                "memory of a task": most + amount(one["task_bytes"]),
-                "floats moved a node": f"{most}{one['floats_moved_per_node']:,.0f}",
-                "CPU s": f"{most}{one['cpu_seconds']:,.1f}",
-                "wall s": f"{most}{one['wall_seconds']:,.1f}",
-                "reason": f"chosen: {one['reason']}" if one["is_chosen"] else "",
+                "": "*" if plan["is_chosen"] else "",
+                "parts": plan["parts"],
+                "shards": plan["shards"],
+                "memory of a task": most + amount(plan["task_bytes"]),
+                "floats moved a node": f"{most}{plan['floats_moved_per_node']:,.0f}",
+                "CPU s": f"{most}{plan['cpu_seconds']:,.1f}",
+                "wall s": f"{most}{plan['wall_seconds']:,.1f}",
+                "reason": f"chosen: {plan['reason']}" if plan["is_chosen"] else "",
             }
         )
     return table_of(rows)

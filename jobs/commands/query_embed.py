@@ -126,16 +126,16 @@ def _answer_by_attributes(table: Any, facts: dict[str, Any], options: argparse.N
     node_type = require_type(options.type, table.node_types, "--type")
     new = rows_of_new_nodes(table.path, node_type, options.attributes)
     _, is_known = table.lookup(new.node_id, node_type)
-    published = [node_id for node_id, has_row in zip(new.node_id, is_known, strict=True) if has_row]
+    known_ids = [node_id for node_id, has_row in zip(new.node_id, is_known, strict=True) if has_row]
     facts |= {
         "node_type": node_type,
         "rows": [{"id": node_id, "row": row.tolist()} for node_id, row in zip(new.node_id, new.rows, strict=True)],
         "rejected": new.rejected,
-        "known": published,
+        "known": known_ids,
     }
     lines = [f"# left out: {rejection(row)}" for row in new.rejected]
-    if published:
-        lines.append(f"# in the table already, with rows that know their edges too: {', '.join(published)}")
+    if known_ids:
+        lines.append(f"# in the table already, with rows that know their edges too: {', '.join(known_ids)}")
     lines += [f"{node_id}\t{_one_line(row)}" for node_id, row in zip(new.node_id, new.rows, strict=True)]
     return Answer(facts, "\n".join(lines))
 

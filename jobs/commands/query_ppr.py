@@ -154,12 +154,12 @@ def _parse_batch(texts: list[str]) -> Batch:
         sets = [parse_neighbors(text) for text in texts]
     except argparse.ArgumentTypeError as error:
         raise ConfigError(str(error)) from error
-    for text, one in zip(texts, sets, strict=True):
-        if not all(0 < weight < float("inf") for weight in one.values()):
+    for text, node_set in zip(texts, sets, strict=True):
+        if not all(0 < weight < float("inf") for weight in node_set.values()):
             raise InputError(f"{text!r} has a weight that is not above 0 and finite; leave that node out")
-    indptr = np.cumsum([0, *(len(one) for one in sets)], dtype=np.int64)
-    weight = np.array([weight for one in sets for weight in one.values()], np.float64)
-    return Batch(texts, indptr, [node_id for one in sets for node_id in one], None, weight)
+    indptr = np.cumsum([0, *(len(node_set) for node_set in sets)], dtype=np.int64)
+    weight = np.array([weight for node_set in sets for weight in node_set.values()], np.float64)
+    return Batch(texts, indptr, [node_id for node_set in sets for node_id in node_set], None, weight)
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

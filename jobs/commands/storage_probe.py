@@ -60,10 +60,10 @@ def _try(subject: str, action: Callable[[], str | None], advice: str, *, is_need
 
 
 def _lock_twice(path: Path) -> str | None:
-    with path.open("w") as one, path.open("w") as other:
-        fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with path.open("w") as first, path.open("w") as second:
+        fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return None
     return "have no effect"

@@ -106,20 +106,20 @@ def answer(options: argparse.Namespace) -> Answer:
     """
     from jobs.config_file import read_config
 
-    started = time.monotonic()
+    start = time.monotonic()
     _refuse_to_overwrite(options)
     config = without_test(read_config(options.config, options.overrides))
     subject = _choose_subject(options, config)
     _refuse_labels(options)
     with StopRequest() as stop:
-        workspace, result = _tune(options, config, subject, stop, started)
-    facts = facts_of(options, subject, workspace, result, time.monotonic() - started)
+        workspace, result = _tune(options, config, subject, stop, start)
+    facts = facts_of(options, subject, workspace, result, time.monotonic() - start)
     _write(options, result, header_of(subject, facts))
     return Answer(facts, text_of(subject, facts))
 
 
 def _tune(
-    options: argparse.Namespace, config: PipelineConfig, subject: str, stop: StopRequest, started: float
+    options: argparse.Namespace, config: PipelineConfig, subject: str, stop: StopRequest, start: float
 ) -> tuple[Workspace, TuningResult]:
     """Run ingest and index where they have not, and tune, under the date's lock."""
     from jobs.session import open_date
@@ -144,7 +144,7 @@ def _tune(
             labels=options.labels,
             cold_loss=options.cold_loss,
         )
-        budget = Budget(options.budget, time.monotonic, started)
+        budget = Budget(options.budget, time.monotonic, start)
         tune = tune_lists if subject == "lists" else tune_vectors
         on_trial = _show_trial if sys.stderr.isatty() else None
         return workspace, tune(config, workspace, tune_options, budget, on_trial)

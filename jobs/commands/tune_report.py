@@ -50,13 +50,13 @@ def facts_of(
 
 def header_of(subject: str, facts: Mapping[str, Any]) -> list[str]:
     """Return comment lines for the config."""
-    chosen = facts["chosen"]
-    name = _walk_words(chosen) if subject == "lists" else f"{chosen['name']} (dim {chosen['dim']})"
-    figures = ", ".join(f"{name} {value:.4f}" for name, value in chosen["figures"].items())
+    choice = facts["chosen"]
+    name = _walk_words(choice) if subject == "lists" else f"{choice['name']} (dim {choice['dim']})"
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in choice["figures"].items())
     lines = [
         f"config {facts['given']}, date {facts['date']}, seed {facts['seed']}, budget {facts['budget_s']:g} s",
         _split_words(facts),
-        f"chosen: {name}: {figures}, standard error {chosen['error']:.4f}",
+        f"chosen: {name}: {figures}, standard error {choice['error']:.4f}",
         *([f"why: {facts['why']}"] if "why" in facts else []),
         *(f"queries: {words}" for words in _interest_words(facts)),
     ]
@@ -65,11 +65,11 @@ def header_of(subject: str, facts: Mapping[str, Any]) -> list[str]:
 
 def text_of(subject: str, facts: Mapping[str, Any]) -> str:
     """Return lines for a person."""
-    skipped = facts.get("skipped", ())
+    late = facts.get("skipped", ())
     notes = list(facts["remarks"])
-    if skipped:
-        notes.append(f"no time for {len(skipped)} more candidates, such as {skipped[0]}: raise --budget to try them")
-    notes += [f"{one['name']} can't be run here: {one['reason']}" for one in facts.get("refused", ())]
+    if late:
+        notes.append(f"no time for {len(late)} more candidates, such as {late[0]}: raise --budget to try them")
+    notes += [f"{refusal['name']} can't be run here: {refusal['reason']}" for refusal in facts.get("refused", ())]
     lines = [
         _split_words(facts),
         *(_list_table(facts) if subject == "lists" else _vector_table(facts)),
@@ -134,11 +134,11 @@ def _vector_trial(trial: Trial) -> dict[str, Any]:
 
 def _vector_table(facts: Mapping[str, Any]) -> list[str]:
     """Return lines: * the chosen one, + the best of its width, ~ given up after the first users."""
-    chosen = facts["chosen"]
-    lines = _vector_rows(facts["candidates"], chosen, facts["best"])
+    choice = facts["chosen"]
+    lines = _vector_rows(facts["candidates"], choice, facts["best"])
     if facts["curve"]:
-        lines += ["at other widths:", *_vector_rows(facts["curve"], chosen, {})]
-    lines.append(f"chosen  {chosen['name']}, dim {chosen['dim']}: {facts['why']}")
+        lines += ["at other widths:", *_vector_rows(facts["curve"], choice, {})]
+    lines.append(f"chosen  {choice['name']}, dim {choice['dim']}: {facts['why']}")
     if cold := facts.get("cold_start"):
         lift = f"{cold['recall'] / cold['chance']:.1f} times chance"
         ridge = "" if cold["ridge"] is None else f", ridge {cold['ridge']:g}"
@@ -159,17 +159,17 @@ def _interest_words(facts: Mapping[str, Any]) -> list[str]:
     recall = ", ".join(
         f"{name} {value:.4f} in the place of {alone[name]:.4f}" for name, value in interests["recall"].items()
     )
-    tried = f"clusters {keys['clusters']}, own_share {keys['own_share']:g}, the best of {interests['tried']} tried"
+    form = f"clusters {keys['clusters']}, own_share {keys['own_share']:g}, the best of {interests['tried']} tried"
     verdict = "several by interests" if interests["keys"]["clusters"] else "one, for interests don't win beyond noise"
     unit, error = facts["split"]["unit"], interests["error"]
-    return [f"{verdict} ({tried}): {recall}; {interests['sources']:,} {unit}, standard error of the gain {error:.4f}"]
+    return [f"{verdict} ({form}): {recall}; {interests['sources']:,} {unit}, standard error of the gain {error:.4f}"]
 
 
-def _vector_rows(trials: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], best: Mapping[str, str]) -> list[str]:
+def _vector_rows(trials: Sequence[Mapping[str, Any]], choice: Mapping[str, Any], best: Mapping[str, str]) -> list[str]:
     names = list(dict.fromkeys(name for trial in trials for name in trial["figures"]))
     rows = [
         {
-            "": _sign(trial, chosen) or ("+" if best.get(str(trial["dim"])) == trial["name"] else ""),
+            "": _sign(trial, choice) or ("+" if best.get(str(trial["dim"])) == trial["name"] else ""),
             "candidate": trial["name"],
             "dim": str(trial["dim"]),
             **dict.fromkeys(names, ""),
@@ -183,8 +183,8 @@ def _vector_rows(trials: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any],
     return table_of(rows)
 
 
-def _sign(trial: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
-    return "*" if trial == chosen else "" if trial["is_whole"] else "~"
+def _sign(trial: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    return "*" if trial == choice else "" if trial["is_whole"] else "~"
 
 
 def _list_facts(result: TuningResult) -> dict[str, Any]:
@@ -225,17 +225,17 @@ def _walk_words(trial: Mapping[str, Any]) -> str:
 
 def _list_table(facts: Mapping[str, Any]) -> list[str]:
     """Return lines: the best variant of each walk or filter, or * the chosen one, ~ by the first users only."""
-    chosen = facts["chosen"]
-    names = _parameters(chosen)
+    choice = facts["chosen"]
+    names = _parameters(choice)
     variant, plain_name = names[-1], _PLAIN[names[-1]]
     has_inputs = any(look["best"]["input"] for look in facts["looks"])
     rows = []
     for look in facts["looks"]:
-        best = chosen if chosen in look["trials"] else look["best"]
+        best = choice if choice in look["trials"] else look["best"]
         plain = next(trial for trial in look["trials"] if trial[variant] == 0)
         rows.append(
             {
-                "": _sign(best, chosen),
+                "": _sign(best, choice),
                 **{_HEADS.get(name, name): f"{best[name]:g}" for name in names},
                 **({"input": _input_words(best["input"])} if has_inputs else {}),
                 **{name: f"{value:.4f}" for name, value in best["figures"].items()},
@@ -245,7 +245,7 @@ def _list_table(facts: Mapping[str, Any]) -> list[str]:
                 "s": f"{look['seconds']:.1f}",
             }
         )
-    return [*table_of(rows), f"chosen  {_walk_words(chosen)}"]
+    return [*table_of(rows), f"chosen  {_walk_words(choice)}"]
 
 
 def _input_words(changes: Mapping[str, Any]) -> str:

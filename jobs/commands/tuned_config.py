@@ -22,11 +22,11 @@ def tuned_text(
     overrides: Sequence[str],
     out: Path,
     changes: Mapping[str, Mapping[str, Any]],
-    dropped: frozenset[str],
+    dropped_keys: frozenset[str],
 ) -> str:
     """Return the text of a config file with other keys, to stand at ``out``.
 
-    ``changes`` : keys by section; None for one to leave out. ``dropped`` : keys of [embedding] to leave out.
+    ``changes`` : keys by section; None for one to leave out. ``dropped_keys`` : keys of [embedding] to leave out.
 
     ``overrides`` (``--set``) become part of it. A relative input path that leads from the file's folder is written
     as seen from ``out``. A header that an earlier run of this command wrote is left out.
@@ -36,7 +36,7 @@ def tuned_text(
         (*names, key), value = parse_override(override)
         text = with_values(text, ".".join(names), {key: value})
     data = tomllib.loads(text)
-    relations = [f"relations.{one['name']}" for one in data.get("relations", []) if "name" in one]
+    relations = [f"relations.{relation['name']}" for relation in data.get("relations", []) if "name" in relation]
     for section in ("input", "evaluate", *relations, *(f"attributes.{name}" for name in data.get("attributes", {}))):
         path = _table_at(data, section).get("path")
         new_path = _seen_from(out, file, path)
@@ -45,18 +45,18 @@ def tuned_text(
     for name, values in changes.items():
         section = relations[0] if name == "input" and "input" not in data else name  # the main relation is the first
         excluded_keys = {key for key, value in values.items() if value is None}
-        excluded_keys |= dropped if name == "embedding" else set()
+        excluded_keys |= dropped_keys if name == "embedding" else set()
         if values or excluded_keys:
             new = {key: value for key, value in values.items() if value is not None}
             text = with_values(text, section, new, frozenset(excluded_keys))
     return text
 
 
-def with_values(text: str, section: str, values: Mapping[str, Any], dropped: frozenset[str] = frozenset()) -> str:
+def with_values(text: str, section: str, values: Mapping[str, Any], dropped_keys: frozenset[str] = frozenset()) -> str:
     """Set keys of a section in the text of a TOML file.
 
     A line with the key is changed and keeps its comment; a commented default (``# key = 1``) becomes the line;
-    other keys are added at the section's end. Lines of ``dropped`` keys are commented out.
+    other keys are added at the section's end. Lines of ``dropped_keys`` keys are commented out.
 
     Parameters
     ----------
@@ -70,29 +70,29 @@ def with_values(text: str, section: str, values: Mapping[str, Any], dropped: fro
     TOML that holds the same as ``text`` but for these keys. Where tomlkit can't edit the section's form (some dotted
     keys and inline tables), all is written anew, without comments.
     """
-    expected = tomllib.loads(text)
-    table: Any = expected
+    data = tomllib.loads(text)
+    table: Any = data
     for name in section.split("."):
         table = _entry(table, name) if isinstance(table, list) else table.setdefault(name, {})
-    for key in dropped:
+    for key in dropped_keys:
         table.pop(key, None)
     table |= {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
     with contextlib.suppress(TOMLKitError, tomllib.TOMLDecodeError):
-        new_text = _edit(text, section, values, dropped)
-        if tomllib.loads(new_text) == expected:
+        new_text = _edit(text, section, values, dropped_keys)
+        if tomllib.loads(new_text) == data:
             return new_text
-    return tomlkit.dumps(expected)
+    return tomlkit.dumps(data)
 
 
-def _edit(text: str, section: str, values: Mapping[str, Any], dropped: frozenset[str]) -> str:
+def _edit(text: str, section: str, values: Mapping[str, Any], dropped_keys: frozenset[str]) -> str:
     document = tomlkit.parse(text)
     table = _table_in(document, section)
     if isinstance(table, Table):
-        _swap_comments(table.value, values, dropped)
+        _swap_comments(table.value, values, dropped_keys)
         document = tomlkit.parse(tomlkit.dumps(document))
         table = _table_in(document, section)
     entries: Any = table.value if isinstance(table, Table) else {}
-    for key in dropped:
+    for key in dropped_keys:
         table.pop(key, None)
     for key, value in values.items():
         old = entries.item(key) if key in entries else None
@@ -117,14 +117,14 @@ def _table_in(document: Any, section: str) -> Any:
     return table
 
 
-def _swap_comments(table: Container, values: Mapping[str, Any], dropped: frozenset[str]) -> None:
+def _swap_comments(table: Container, values: Mapping[str, Any], dropped_keys: frozenset[str]) -> None:
     """Make lines of commented defaults that get a value, and comments of lines that are dropped.
 
     The entries of ``table.body`` change and its index does not, so that the text has to be parsed again.
     """
     defaults = {key for key in values if key not in table}
     for index, (key, item) in enumerate(table.body):
-        if key is not None and key.key in dropped:
+        if key is not None and key.key in dropped_keys:
             line = f"{key.as_string()}{key.sep}{item.as_string()}{item.trivia.comment_ws}{item.trivia.comment}"
             table.body[index] = (None, tomlkit.comment(line.replace("\n", "\n# ")))
         elif isinstance(item, Comment):

@@ -52,27 +52,27 @@ def answer(options: argparse.Namespace) -> Answer:
     if options.name:
         require_name(root, options.name)
     names = [options.name] if options.name else published_names(root)
-    published = {name: _published_facts(root, name) for name in names}
+    facts_by_name = {name: _published_facts(root, name) for name in names}
     dates = [name for name in storage.names_in(root / "runs") if PurePath(name).match("????-??-??")]
     if options.date is None:
         days = [_day_in_short(root, date) for date in dates]
-        facts: dict[str, Any] = {"workspace": str(root), "dates": days, "published": published}
-        return Answer(facts, "\n".join([f"workspace {root}", *_dates_text(days), *_published_text(published)]))
+        facts: dict[str, Any] = {"workspace": str(root), "dates": days, "published": facts_by_name}
+        return Answer(facts, "\n".join([f"workspace {root}", *_dates_text(days), *_published_text(facts_by_name)]))
     date = options.date.isoformat()
     if date not in dates:
         raise ConfigError(f"workspace {root} has nothing of {date}; it has {', '.join(dates) or 'no dates'}")
     facts = {"workspace": str(root), "date": date, "verdict": _verdict(root, date), **_day(root / "runs" / date)}
-    return Answer(facts | {"published": published}, "\n".join([*_day_text(facts), *_published_text(published)]))
+    return Answer(facts | {"published": facts_by_name}, "\n".join([*_day_text(facts), *_published_text(facts_by_name)]))
 
 
 def _day_in_short(root: Location, date: str) -> dict[str, Any]:
-    manifests, damaged = _manifests(root / "runs" / date)
+    manifests, damage = _manifests(root / "runs" / date)
     return {
         "date": date,
         "verdict": _verdict(root, date),
         "tables": len(manifests),
         "bytes": sum(manifest.bytes for manifest in manifests),
-        "damaged": damaged,
+        "damaged": damage,
     }
 
 
@@ -91,26 +91,25 @@ def _manifests(folder: Location) -> tuple[list[Manifest], list[str]]:
     from pipeline import storage
     from pipeline.workspace import manifests_below
 
-    manifests, damaged = manifests_below(folder, "*/*")
+    manifests, damage = manifests_below(folder, "*/*")
     order = {stage: number for number, stage in enumerate(STAGE_NAMES)}  # what is made on demand comes last
-    manifests.sort(
-        key=lambda one: (order.get(one.stage, len(order)), one.table, str(one.made_by.get("started")), one.fingerprint)
-    )
+    manifests.sort(key=lambda manifest: (str(manifest.made_by.get("started")), manifest.fingerprint))
+    manifests.sort(key=lambda manifest: (order.get(manifest.stage, len(order)), manifest.table))  # stable
     sizes = {file.name: file.bytes for file in storage.files_below(folder)}
     for manifest in manifests:
         names = {f"{manifest.table}/{manifest.fingerprint}/{file.name}": file.bytes for file in manifest.files}
-        damaged += [
+        damage += [
             f"{folder / name} is missing or cut short" for name, size in names.items() if sizes.get(name) != size
         ]
-    return manifests, damaged
+    return manifests, damage
 
 
 def _day(folder: Location) -> dict[str, Any]:
-    manifests, damaged = _manifests(folder)
+    manifests, damage = _manifests(folder)
     newest = {manifest.table: manifest for manifest in manifests}  # the last of each table wins
     return {
         "tables": [_table(manifest) for manifest in manifests],
-        "damaged": damaged,
+        "damaged": damage,
         "ingest": _ingest(folder, newest),
         "graph": _figures(newest.get("node_index")),
         "partition": _figures(newest.get("partition_tree")),
@@ -246,9 +245,9 @@ def _verdict_text(verdict: Mapping[str, Any] | None) -> str:
     return " ".join(": ".join([str(verdict.get("verdict")), *verdict.get("reasons", [])]).split())
 
 
-def _published_text(published: Mapping[str, Any]) -> list[str]:
+def _published_text(facts_by_name: Mapping[str, Any]) -> list[str]:
     lines = []
-    for name, facts in published.items():
+    for name, facts in facts_by_name.items():
         rows = [
             (
                 "->" if release["release"] == facts["current"] else "",
@@ -304,6 +303,6 @@ def _ingest_text(ingest: Mapping[str, Any] | None) -> list[str]:
         lines.append(f"  the rejected rows with their values: {ingest['rejected_table']}")
     for node_type, counts in ingest.get("attributes", {}).items():
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in counts["rejected"].items())
-        rejected = f"{sum(counts['rejected'].values()):,} rejected" + (f" ({reasons})" if reasons else "")
-        lines.append(f"  attributes of {node_type}: {counts['read']:,} rows, {counts['nodes']:,} nodes, {rejected}")
+        rejections = f"{sum(counts['rejected'].values()):,} rejected" + (f" ({reasons})" if reasons else "")
+        lines.append(f"  attributes of {node_type}: {counts['read']:,} rows, {counts['nodes']:,} nodes, {rejections}")
     return lines

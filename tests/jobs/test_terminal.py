@@ -120,7 +120,7 @@ def wave(folder: Path, step: str, tasks: int) -> list[Task[None]]:
 def test_the_line_says_stage_round_share_and_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1_000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    state = RunState(STAGE_NAMES, started=1_000.0)
+    state = RunState(STAGE_NAMES, start=1_000.0)
     assert state.describe() == "starting"
     state.look(lambda: RunEstimate(SECONDS, 3))
     clock[0] += 30.0
@@ -154,7 +154,7 @@ def test_a_plan_that_fails_leaves_the_stages(tmp_path: Path) -> None:
 def test_the_bar_never_goes_back_and_ends_with_the_run(
     moves: list[tuple[str, int, float]], seconds: dict[str, float], rounds: int
 ) -> None:
-    state, clock, shares = RunState(STAGE_NAMES, started=0.0), 0.0, [0.0]
+    state, clock, shares = RunState(STAGE_NAMES, start=0.0), 0.0, [0.0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "monotonic", lambda: clock)
         for stage, number, later in moves:
