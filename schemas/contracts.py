@@ -48,9 +48,9 @@ class TableContract(TableColumns):
                     f"({', '.join(self.key)})."
                 )
         for rule in self.rules:
-            if broken := rule.count_broken(table):
+            if count := rule.count_broken(table):
                 raise ContractViolationError(
-                    f"{self.name} at {where}: {rule.statement}, but {broken} of {table.num_rows} rows do not."
+                    f"{self.name} at {where}: {rule.statement}, but {count} of {table.num_rows} rows do not."
                 )
 
 

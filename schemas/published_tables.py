@@ -22,12 +22,12 @@ def _not_finite_in(column: str) -> Callable[[pa.Table], int]:
     """Count the rows whose vector has an entry that is not finite."""
 
     def count(table: pa.Table) -> int:
-        broken = 0
+        bad_rows = 0
         for chunk in table.column(column).chunks:
             dim = chunk.type.list_size
             rows = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
-            broken += int((~np.isfinite(rows).all(axis=1)).sum())
-        return broken
+            bad_rows += int((~np.isfinite(rows).all(axis=1)).sum())
+        return bad_rows
 
     return count
 
@@ -36,14 +36,14 @@ def _is_sound(column: str) -> Callable[[pa.Table], pa.ChunkedArray]:
     return lambda table: pc.and_(pc.is_finite(table[column]), pc.greater_equal(table[column], 0.0))
 
 
-def _published(columns: TableColumns, *rules: Rule, keys: tuple[str, ...] = ("node_type", "node_id")) -> TableContract:
+def _contract(columns: TableColumns, *rules: Rule, keys: tuple[str, ...] = ("node_type", "node_id")) -> TableContract:
     """Return the contract of a published table, whose columns its readers define."""
     return TableContract(columns.name, columns.version, columns.schema, keys, rules, optional=columns.optional)
 
 
 def node_embeddings(dim: int) -> TableContract:
     """Return the contract of the published table for a width."""
-    return _published(
+    return _contract(
         contracts.node_embeddings(dim),
         Rule("every entry is finite", _not_finite_in("embedding")),
         Rule("every norm is finite and not negative", count_unless(_is_sound("norm"))),
@@ -53,7 +53,7 @@ def node_embeddings(dim: int) -> TableContract:
 
 def node_embeddings_int8(dim: int) -> TableContract:
     """Return the contract of the compact table of vectors for a width."""
-    return _published(
+    return _contract(
         contracts.node_embeddings_int8(dim),
         Rule("every scale is finite and not negative", count_unless(_is_sound("scale"))),
     )
@@ -61,7 +61,7 @@ def node_embeddings_int8(dim: int) -> TableContract:
 
 def fold_in(dim: int) -> TableContract:
     """Return the contract of the published rows of which a new node's row is the weighted sum, for a width."""
-    return _published(contracts.fold_in(dim), Rule("every entry is finite", _not_finite_in("row")))
+    return _contract(contracts.fold_in(dim), Rule("every entry is finite", _not_finite_in("row")))
 
 
 def _weights_rise(table: pa.Table) -> int:
@@ -78,7 +78,7 @@ def _are_interests(table: pa.Table) -> pa.ChunkedArray:
 
 def user_interests(dim: int) -> TableContract:
     """Return the contract of the published interests of sources, for a width."""
-    return _published(
+    return _contract(
         contracts.user_interests(dim),
         Rule("no cluster is below zero, and every weight above it and at most 1", count_unless(_are_interests)),
         Rule("weights of a node descend", _weights_rise),
@@ -89,7 +89,7 @@ def user_interests(dim: int) -> TableContract:
 
 def _lists_do_not_fit(table: pa.Table) -> int:
     """Count the rows whose lists have different lengths, or whose scores rise or leave [0, inf)."""
-    broken = 0
+    bad_rows = 0
     for batch in table.select(["neighbor_ids", "scores"]).to_batches():
         ids, scores = batch.column("neighbor_ids"), batch.column("scores")
         lengths = pc.list_value_length(scores).to_numpy(zero_copy_only=False)
@@ -99,8 +99,8 @@ def _lists_do_not_fit(table: pa.Table) -> int:
         is_broken[row[~(np.isfinite(flat) & (flat >= 0))]] = True
         rises = np.flatnonzero((np.diff(flat) > 0) & (np.diff(row) == 0))
         is_broken[row[rises]] = True
-        broken += int(is_broken.sum())
-    return broken
+        bad_rows += int(is_broken.sum())
+    return bad_rows
 
 
 def _codes_are_unsound(table: pa.Table) -> int:
@@ -121,12 +121,12 @@ _RULES_OF_LISTS = (
     ),
 )
 #: The published lists: of each source the nodes of one type it is nearest to, by personalised PageRank.
-PPR_NEIGHBOR_LISTS = _published(contracts.PPR_NEIGHBORS, *_RULES_OF_LISTS)
+PPR_NEIGHBOR_LISTS = _contract(contracts.PPR_NEIGHBORS, *_RULES_OF_LISTS)
 #: The same by another filter of the graph.
-NEIGHBOR_LISTS_BY_FILTER = _published(contracts.NEIGHBORS, *_RULES_OF_LISTS)
+NEIGHBOR_LISTS_BY_FILTER = _contract(contracts.NEIGHBORS, *_RULES_OF_LISTS)
 
 #: The published codes: of each node with edges, the cluster it is in and the way to it.
-NODE_CODE_PATHS = _published(
+NODE_CODE_PATHS = _contract(
     contracts.NODE_CODES,
     Rule("no code is empty, and none of its numbers below zero", _codes_are_unsound),
     Rule("no cluster and no leaf token is below zero", count_unless(_are_numbers)),
@@ -137,23 +137,23 @@ def _lists_differ(nodes: str, values: str, *, may_lack_values: bool = False) -> 
     """Count the rows whose nodes don't ascend, or whose values, all above 0, are another number of them."""
 
     def count(table: pa.Table) -> int:
-        broken = 0
+        bad_rows = 0
         for batch in table.select([nodes, values]).to_batches():
             columns = batch.column(nodes), batch.column(values)
-            lengths, others = (pc.list_value_length(column).to_numpy(zero_copy_only=False) for column in columns)
+            lengths, value_counts = (pc.list_value_length(column).to_numpy(zero_copy_only=False) for column in columns)
             flat, flat_values = (column.flatten().to_numpy(zero_copy_only=False) for column in columns)
-            is_broken = (lengths != others) & ~(may_lack_values & (others == 0))
-            is_broken[np.repeat(np.arange(others.size), others)[~(flat_values > 0)]] = True
+            is_broken = (lengths != value_counts) & ~(may_lack_values & (value_counts == 0))
+            is_broken[np.repeat(np.arange(value_counts.size), value_counts)[~(flat_values > 0)]] = True
             row = np.repeat(np.arange(lengths.size), lengths)
             is_broken[row[np.flatnonzero((np.diff(flat) <= 0) & (np.diff(row) == 0))]] = True
-            broken += int(is_broken.sum())
-        return broken
+            bad_rows += int(is_broken.sum())
+        return bad_rows
 
     return count
 
 
 #: The walk index: the graph that walks go over, by rows of this table.
-PPR_GRAPH_ROWS = _published(
+PPR_GRAPH_ROWS = _contract(
     contracts.PPR_GRAPH,
     Rule(
         "neighbors ascend, and have as many weights above 0, or none",
@@ -163,7 +163,7 @@ PPR_GRAPH_ROWS = _published(
 )
 
 #: The walk index: where the walks from each row of that table were.
-PPR_WALK_ROWS = _published(
+PPR_WALK_ROWS = _contract(
     contracts.PPR_WALKS,
     Rule("a row has as many visits as nodes, above 0, its nodes ascending", _lists_differ("visited", "visits")),
     keys=("row",),

@@ -89,5 +89,5 @@ def nightly_dag(graph: Graph) -> DAG:
     return dag
 
 
-for one in read_graphs():
-    globals()[one.dag_id] = nightly_dag(one)
+for graph in read_graphs():
+    globals()[graph.dag_id] = nightly_dag(graph)

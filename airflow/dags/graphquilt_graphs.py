@@ -77,17 +77,17 @@ def _graph(where: str, name: str, table: Any) -> Graph:
     if not isinstance(table, dict):
         raise ValueError(f"{where} is no table: write [{name}], and its keys below")
     types = {key: kind for key, kind in get_type_hints(Graph).items() if key != "name"}
-    required = {field.name for field in fields(Graph)[1:3]}
+    required_keys = {field.name for field in fields(Graph)[1:3]}
     if strange := set(table) - set(types):
         raise ValueError(f"{where} has the key '{min(strange)}'; it may have {', '.join(types)}")
-    if missing := required - set(table):
+    if missing := required_keys - set(table):
         raise ValueError(f"{where} lacks the key '{min(missing)}'")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     for key, value in values.items():
         kinds = get_args(types[key]) if key != "tags" else (tuple,)
-        wanted = (kinds or (types[key],))[0]
-        if type(value) is not wanted:  # not isinstance: true is an int as well
-            raise ValueError(f"{where} {key} is {value!r}; {_KINDS[wanted]} is wanted")
+        key_type = (kinds or (types[key],))[0]
+        if type(value) is not key_type:  # not isinstance: true is an int as well
+            raise ValueError(f"{where} {key} is {value!r}; {_KINDS[key_type]} is wanted")
     for key, (least, most) in _BOUNDS.items():
         if not least <= (value := values.get(key, least)) <= most:
             raise ValueError(f"{where} {key} is {value}; it must be from {least} to {most}")

@@ -23,10 +23,10 @@ def release_of_event(triggering_asset_events: Any = None) -> str:
     AirflowFailException : its vectors are of another space than those that the ranker was trained with.
     """
     event = triggering_asset_events[VECTORS][-1].extra
-    trained = Variable.get("ranker_space_id", default=event["space_id"])
-    if trained != event["space_id"]:
+    own_space = Variable.get("ranker_space_id", default=event["space_id"])
+    if own_space != event["space_id"]:
         raise AirflowFailException(
-            f"release {event['release']} has vectors of space {event['space_id']}, and the ranker knows {trained}: "
+            f"release {event['release']} has vectors of space {event['space_id']}, and the ranker knows {own_space}: "
             "train it with these, and set the variable ranker_space_id"
         )
     return str(event["path"]).rpartition("/")[0]
