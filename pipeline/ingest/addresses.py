@@ -79,8 +79,8 @@ def _hint_for(address: str) -> str | None:
     scheme = match[1].lower() if match else ""
     if scheme == "az" and _AZURE_ACCOUNT not in os.environ:
         return f"az:// names no account: set {_AZURE_ACCOUNT}, or write {_OTHER_NAMES['azure']}"
-    if wanted := _OTHER_NAMES.get(scheme):
-        return f"{scheme}:// is Hadoop's name for it; write {wanted}"
+    if spelling := _OTHER_NAMES.get(scheme):
+        return f"{scheme}:// is Hadoop's name for it; write {spelling}"
     if scheme == "dbfs":
         return "dbfs:/ is known to Databricks alone; there the same files are under /dbfs/, mounted on every node"
     if scheme in _SCHEMES and "://" not in address:

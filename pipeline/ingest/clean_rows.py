@@ -136,11 +136,11 @@ def parse_files(payload: ParsePayload, attempt: Attempt) -> ParseResult:
         clean = _RowFiles(attempt, payload.rules.is_undirected, stack)
         is_undirected = payload.rules.is_undirected
         held = HeldPairs(payload.held, is_undirected=is_undirected) if payload.held else None
-        rejected = stack.enter_context(storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED.schema))
+        writer = stack.enter_context(storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED.schema))
         for batch in parse(payload.task, payload.rules):
             counts += batch.counts
-            if batch.rejected.num_rows:
-                rejected.write_batch(batch.rejected)
+            if batch.rejections.num_rows:
+                writer.write_batch(batch.rejections)
             if held is not None:
                 if held.takes(batch.rows, counts.weight_total):
                     continue

@@ -73,7 +73,7 @@ class Counts(RowCounts):
 
     def figures(self) -> dict[str, Any]:
         """Return the fields of a manifest's figures that are counts of rows, by name."""
-        of_rows = {one.name: getattr(self, one.name) for one in fields(RowCounts)}
+        of_rows = {count.name: getattr(self, count.name) for count in fields(RowCounts)}
         return {**of_rows, "reasons": self.reasons, "rejected_share": self.rejected_share}
 
     @property
@@ -108,7 +108,7 @@ class CheckedRows:
     """Rows of a batch that stay, rows that are rejected (in the rejected table's schema), and their counts."""
 
     rows: pa.RecordBatch
-    rejected: pa.RecordBatch
+    rejections: pa.RecordBatch
     counts: Counts
     file: str  # relative path
 

@@ -102,18 +102,18 @@ def plan_reading(files: Mapping[str, str], day: int, window_start: int | None, b
     ------
     ChangedBeforeError : a file that the base was made of has changed or is gone: all has to be read.
     """
-    gone = [file for file in before.files if files.get(file.name) != file.sha256]
-    for file in gone:
+    changes = [file for file in before.files if files.get(file.name) != file.sha256]
+    for file in changes:
         if file.is_in_base:
             raise ChangedBeforeError(file.name)
     chunks = [chunk for chunk in before.chunks if window_start is None or not BASE < chunk.day < window_start]
     if window_start is not None and before.base_first_day is not None and before.base_first_day < window_start:
         return Reading((), tuple(files), reason="the base holds days that have left the window")
-    days_again = sorted({chunk.day for chunk in chunks if any(file.touches([chunk.day]) for file in gone)})
-    unchanged = [file for file in before.files if files.get(file.name) == file.sha256]
+    days_again = sorted({chunk.day for chunk in chunks if any(file.touches([chunk.day]) for file in changes)})
+    same_files = [file for file in before.files if files.get(file.name) == file.sha256]
     is_later = day > before.day
-    again = [file.name for file in unchanged if file.touches(days_again) or (is_later and file.late)]
-    same = {file.name for file in unchanged}
+    again = [file.name for file in same_files if file.touches(days_again) or (is_later and file.late)]
+    same = {file.name for file in same_files}
     return Reading(
         chunks=tuple(chunk for chunk in chunks if chunk.day not in days_again),
         whole=tuple(name for name in files if name not in same),

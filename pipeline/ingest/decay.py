@@ -85,9 +85,9 @@ def decay_factors(rest: NDArray[np.int64], half_life_us: int) -> NDArray[np.uint
     length = np.uint64(half_life_us)
     coarse_table, fine_table = decay_tables()
     # Two divisions: a half-life has up to 52 bits, and 24 more don't fit in 64.
-    scaled = rest.astype(np.uint64) * np.uint64(STEPS)
-    coarse = scaled // length
-    fine = (scaled - coarse * length) * np.uint64(STEPS) // length
+    steps = rest.astype(np.uint64) * np.uint64(STEPS)
+    coarse = steps // length
+    fine = (steps - coarse * length) * np.uint64(STEPS) // length
     return (coarse_table[coarse] * fine_table[fine] + _HALF_OF_31_BITS) >> np.uint64(31)
 
 
@@ -126,17 +126,17 @@ def decay_weights(
     low = (wide & _LOW) * factor
     high = (wide >> _32) * factor + (low >> _32)
     low &= _LOW
-    return _shifted(high, low, np.clip(halvings, 0, 63).astype(np.uint64))
+    return _shift_down(high, low, np.clip(halvings, 0, 63).astype(np.uint64))
 
 
-def _shifted(high: NDArray[np.uint64], low: NDArray[np.uint64], shift: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _shift_down(high: NDArray[np.uint64], low: NDArray[np.uint64], shift: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return ``(high * 2**32 + low) / 2**(32 + shift)``, rounded half to even; shift is 0 ... 63."""
     result = high >> shift
-    dropped = high - (result << shift)
+    remainder = high - (result << shift)
     # Twice the part dropped, against one unit: in whole units of 2**-32 where it had no bit of ``high``.
     half = np.uint64(1) << np.maximum(shift, np.uint64(1)) - np.uint64(1)
     no_shift = shift == 0
-    upper = np.where(no_shift, low, dropped)
+    upper = np.where(no_shift, low, remainder)
     half = np.where(no_shift, np.uint64(2**31), half)
     tail = np.where(no_shift, np.uint64(0), low)
     up = (upper > half) | ((upper == half) & ((tail > 0) | (result & np.uint64(1) == 1)))

@@ -26,7 +26,7 @@ def compression_of(name: str) -> str | None:
 def format_of(path: str) -> Format | None:
     """Return the format that a file's ending names; None for an unknown ending."""
     name = path.rpartition("/")[2].lower()
-    packed = next((ending for ending in COMPRESSIONS if name.endswith(ending)), "")
-    plain = name.removesuffix(packed)
+    suffix = next((ending for ending in COMPRESSIONS if name.endswith(ending)), "")
+    plain = name.removesuffix(suffix)
     file_format = next((kind for kind, endings in _ENDINGS.items() if plain.endswith(endings)), None)
-    return None if packed and file_format == "parquet" else file_format
+    return None if suffix and file_format == "parquet" else file_format

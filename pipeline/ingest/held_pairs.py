@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.ingest.parse import HeldColumns, repeated, rows_schema
+from pipeline.ingest.parse import HeldColumns, constant_column, rows_schema
 from pipeline.ingest.text_codes import TextCodes
 from pipeline.ingest.weights import ONE
 from pipeline.kernels.pair_sums import PairSums, sum_pairs
@@ -139,9 +139,9 @@ class HeldPairs:
         schema = rows_schema(self._id_type)
         for src, dst, weight, last_ts in self._let_go():
             ends = (end.as_read(held) for end, held in zip(self._ends, (src, dst), strict=True))
-            values = repeated(ONE, src.size) if weight is None else pa.array(weight)
+            values = constant_column(ONE, src.size) if weight is None else pa.array(weight)
             times = pa.nulls(src.size, pa.int64()) if last_ts is None else pa.array(last_ts)
-            yield pa.RecordBatch.from_arrays([*ends, values, repeated(1, src.size), times], schema=schema)
+            yield pa.RecordBatch.from_arrays([*ends, values, constant_column(1, src.size), times], schema=schema)
 
     def _let_go(self) -> Iterator[_Held]:
         """Yield the batches as they came; one that was yielded is not held any more."""
@@ -197,15 +197,15 @@ class HeldPairs:
         n, bits = sums.words.size, self._ends[1].bits
         numbers = sums.words >> np.uint64(bits), sums.words & np.uint64(2**bits - 1)
         src_id, dst_id = (end.ids(of_end) for end, of_end in zip(self._ends, numbers, strict=True))
-        events = repeated(1, n) if sums.events is None else pa.array(sums.events)
+        events = constant_column(1, n) if sums.events is None else pa.array(sums.events)
         if sums.weight is not None:
             weight = pa.array(sums.weight)
         else:
-            weight = repeated(ONE, n) if sums.events is None else pa.array(sums.events * ONE)
+            weight = constant_column(ONE, n) if sums.events is None else pa.array(sums.events * ONE)
         src_type, dst_type = (
             pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.uint32)), [one])
             for one in (self._columns.src_type, self._columns.dst_type)
         )
         last_ts = pa.nulls(n, pa.int64()) if sums.newest is None else pa.array(sums.newest)
-        relation = repeated(self._columns.relation, n)
+        relation = constant_column(self._columns.relation, n)
         return [src_id, src_type, dst_id, dst_type, relation, weight, events, last_ts]

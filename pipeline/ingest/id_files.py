@@ -16,26 +16,26 @@ from pipeline.ingest.text.formats import BY_NAME, TextFormat
 from pipeline.locations import Location
 
 
-def read_id_file(path: Location | str, types: Mapping[str, pa.DataType], needed: Collection[str], key: str) -> pa.Table:
+def read_id_file(path: Location | str, types: Mapping[str, pa.DataType], needs: Collection[str], key: str) -> pa.Table:
     """Return the columns of a file that ``types`` names, in its order; a file may lack some.
 
     Parameters
     ----------
     types : of the columns; those of other types are cast. Text stays text: an id such as 007 is no number.
-    needed : columns that must be there. key : the option that names the file, for errors.
+    needs : columns that must be there. key : the option that names the file, for errors.
 
     Raises
     ------
     InputError : it can't be read or cast, lacks a column, or has a row that can't be read.
     """
     pieces = [piece for task in split_tasks(list_sources(str(path), key=key)) for piece in task.pieces]
-    return read_id_pieces(pieces, types, needed, key, BY_NAME)
+    return read_id_pieces(pieces, types, needs, key, BY_NAME)
 
 
 def read_id_pieces(
     pieces: Sequence[FilePiece],
     types: Mapping[str, pa.DataType],
-    needed: Collection[str],
+    needs: Collection[str],
     key: str,
     text: TextFormat,
 ) -> pa.Table:
@@ -43,12 +43,12 @@ def read_id_pieces(
     tables = []
     for piece in pieces:
         names = column_names(piece, text)
-        if names and (missing := [name for name in needed if name not in names]):
+        if names and (missing := [name for name in needs if name not in names]):
             raise InputError(f"{key} {piece.address} has no column {', '.join(missing)}; it has {names}")
         columns = {name: name for name in types if name in names or name in piece.folder_values}
         tables += [_table(batch, types, piece, key) for batch in read(piece, columns, text)]
     if not tables:
-        return pa.table({name: pa.array([], kind) for name, kind in types.items() if name in needed})
+        return pa.table({name: pa.array([], kind) for name, kind in types.items() if name in needs})
     if any(table.column_names != tables[0].column_names for table in tables):
         raise InputError(f"files of {key} differ: {pieces[0].address} has the columns {tables[0].column_names}")
     return pa.concat_tables(tables)

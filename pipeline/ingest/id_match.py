@@ -43,53 +43,53 @@ class IdMatch:
         """Whether fewer match than in a file of the same nodes."""
         return self.asked > 0 and self.share < FEW_SHARE
 
-    def describe(self, what: str) -> str:
+    def describe(self, name: str) -> str:
         """Return the counts as a sentence."""
         return (
-            f"{self.matched:,} of the {self.asked:,} ids of {what} are among the {self.known:,} of the interactions, "
+            f"{self.matched:,} of the {self.asked:,} ids of {name} are among the {self.known:,} of the interactions, "
             f"{self.share:.2%} of as many as can be"
         )
 
 
-def match_ids(ids: pa.Array, indexed: pa.Array) -> IdMatch:
+def match_ids(ids: pa.Array, graph_ids: pa.Array) -> IdMatch:
     """Count what matches, as text; nulls are no ids."""
-    ids, indexed = _distinct(ids), _distinct(indexed)
-    return IdMatch(len(ids), len(indexed), int(pc.sum(pc.is_in(ids, value_set=indexed)).as_py() or 0))
+    ids, graph_ids = _distinct(ids), _distinct(graph_ids)
+    return IdMatch(len(ids), len(graph_ids), int(pc.sum(pc.is_in(ids, value_set=graph_ids)).as_py() or 0))
 
 
-def why_no_match(ids: pa.Array, indexed: pa.Array, *, of_persons: bool) -> str:
+def why_no_match(ids: pa.Array, graph_ids: pa.Array, *, of_persons: bool) -> str:
     """Return an example of each side and the likely reason, as a sentence.
 
     Parameters
     ----------
     of_persons : show how the examples are written, not what they are.
     """
-    ids, indexed = _distinct(ids), _distinct(indexed)
-    strange = ids.filter(pc.invert(pc.is_in(ids, value_set=indexed)))
+    ids, graph_ids = _distinct(ids), _distinct(graph_ids)
+    strange = ids.filter(pc.invert(pc.is_in(ids, value_set=graph_ids)))
     strange = strange.take(pa.array(range(0, len(strange), max(1, len(strange) // SAMPLE))))
-    if not len(strange) or not len(indexed):
+    if not len(strange) or not len(graph_ids):
         return "One of the two sides has no ids."
-    reason, example = "", (strange[0].as_py(), indexed[0].as_py())
+    reason, example = "", (strange[0].as_py(), graph_ids[0].as_py())
     most = max(1, int(_LEAST_EXPLAINED * len(strange))) - 1
     for name, plain in _PLAINER.items():
-        left, right = plain(strange), plain(indexed)
+        left, right = plain(strange), plain(graph_ids)
         places = pc.index_in(left, value_set=right)
-        explained = len(places) - places.null_count
-        if explained > most:
+        matches = len(places) - places.null_count
+        if matches > most:
             at = pc.index(places.is_valid(), True).as_py()
-            most, reason, example = explained, name, (strange[at].as_py(), indexed[places[at].as_py()].as_py())
-    shown = [mask_id(one) if of_persons else one for one in example]
+            most, reason, example = matches, name, (strange[at].as_py(), graph_ids[places[at].as_py()].as_py())
+    words = [mask_id(word) if of_persons else word for word in example]
     how = " (digits shown as 9, letters as a)" if of_persons else ""
     cause = f"Likely cause: {reason}; write both alike." if reason else "Are they ids of the same things?"
-    return f"Examples: {shown[0]!r} there, {shown[1]!r} in the interactions{how}. {cause}"
+    return f"Examples: {words[0]!r} there, {words[1]!r} in the interactions{how}. {cause}"
 
 
-def are_swapped(ids: Mapping[str, pa.Array], indexed: Mapping[str, pa.Array]) -> bool:
+def are_swapped(ids: Mapping[str, pa.Array], graph_ids: Mapping[str, pa.Array]) -> bool:
     """Whether two types of ids match each other's instead of their own."""
-    if len(ids) != 2 or ids.keys() != indexed.keys():
+    if len(ids) != 2 or ids.keys() != graph_ids.keys():
         return False
     left, right = ids
-    return not any(match_ids(ids[one], indexed[other]).is_weak for one, other in ((left, right), (right, left)))
+    return not any(match_ids(ids[own], graph_ids[twin]).is_weak for own, twin in ((left, right), (right, left)))
 
 
 def mask_id(text: str) -> str:

@@ -89,9 +89,9 @@ def judge_ids(ends: Sequence[pa.Array], verdicts: Verdicts) -> None:
         length = pc.binary_length(ids)
         if (pc.max(length).as_py() or 0) > MAX_ID_BYTES:
             verdicts.mark(mask_of(pc.greater(length, MAX_ID_BYTES)), RowVerdict.UNREADABLE_ID)
-        broken = broken_text(ids)
-        if broken is not None:
-            verdicts.mark(broken, RowVerdict.UNREADABLE_ID)
+        is_bad = broken_text(ids)
+        if is_bad is not None:
+            verdicts.mark(is_bad, RowVerdict.UNREADABLE_ID)
 
 
 def broken_text(text: pa.Array) -> NDArray[np.bool_] | None:
@@ -145,9 +145,9 @@ def order_ends(rows: pa.RecordBatch) -> pa.RecordBatch:
     The two orders differ (9 < 10, "10" < "9"), so this is applied once, after the id type of the run is
     decided: batches as :func:`pipeline.ingest.parse.parse` yields them are not ordered.
     """
-    source, target, *others = rows.columns
+    source, target, *rest = rows.columns
     swap = pc.greater(source, target)
     if not pc.any(swap, min_count=0).as_py():
         return rows
     ends = pc.if_else(swap, target, source), pc.if_else(swap, source, target)
-    return pa.RecordBatch.from_arrays([*ends, *others], schema=rows.schema)
+    return pa.RecordBatch.from_arrays([*ends, *rest], schema=rows.schema)

@@ -37,17 +37,17 @@ class ListedFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """Files by path, bytewise; ``base`` is the folder that relative paths start from, ``ignored`` are such paths.
+    """Files by path, bytewise; ``base`` is the folder that relative paths start from, ``ignored_paths`` are such.
 
-    ``tables`` are the lake tables that have files among these or around them, ``named`` those whose folder a glob
+    ``tables`` are the lake tables that have files among these or around them, ``glob_tables`` those whose folder a glob
     matches.
     """
 
     base: str
     files: tuple[ListedFile, ...]
-    ignored: tuple[str, ...] = ()
+    ignored_paths: tuple[str, ...] = ()
     tables: tuple[LakeFolder, ...] = ()
-    named: tuple[LakeFolder, ...] = ()
+    glob_tables: tuple[LakeFolder, ...] = ()
 
 
 class _VanishedError(Exception):
@@ -66,13 +66,13 @@ def list_files(filesystem: pafs.FileSystem, root: str) -> Listing:
     """
     root = root.rstrip("/") or "/"
     is_local = isinstance(filesystem, pafs.LocalFileSystem)
-    here = filesystem.get_file_info(root)
-    if here.type == pafs.FileType.File:  # named in full: taken whatever its name
+    about = filesystem.get_file_info(root)
+    if about.type == pafs.FileType.File:  # named in full: taken whatever its name
         around = table_around(filesystem, root)
-        file = _of_local(root, os.stat(root)) if is_local else _of_remote(here)
+        file = _of_local(root, os.stat(root)) if is_local else _of_remote(about)
         return Listing(root.rpartition("/")[0], (file,), tables=() if around is None else (around,))
-    wild = None if here.type == pafs.FileType.Directory else WILDCARD.search(root)
-    if here.type != pafs.FileType.Directory and wild is None:
+    wild = None if about.type == pafs.FileType.Directory else WILDCARD.search(root)
+    if about.type != pafs.FileType.Directory and wild is None:
         if is_local and os.path.islink(root):
             raise InputError(f"{root} is a symbolic link to {os.readlink(root)}, where nothing is; mend or remove it")
         return Listing(root, ())
@@ -88,9 +88,9 @@ def list_files(filesystem: pafs.FileSystem, root: str) -> Listing:
             listing = _select_data(base, list(_walk(base or "/", pattern, frozenset(), is_linked=False)), pattern)
             return _with_tables(filesystem, listing, is_glob=wild is not None)
         except _VanishedError as gone:
-            vanished = str(gone)
+            lost_file = str(gone)
     raise InputError(
-        f"files under {base} come and go while they are listed ({vanished} is gone); wait until they are all written, "
+        f"files under {base} come and go while they are listed ({lost_file} is gone); wait until they are all written, "
         "then run again"
     )
 
@@ -110,7 +110,7 @@ def _select_data(base: str, files_and_links: list[tuple[ListedFile, bool]], patt
     """Separate data from what lies beside it; the flag of a file says whether a link leads to it."""
     skip = len(base.rstrip("/")) + 1
     files: dict[str, ListedFile] = {}
-    ignored = []
+    ignored_paths = []
     has_links = any(is_linked for _, is_linked in files_and_links)
     # Of two paths to one file, the one without a link stays.
     for file, _ in sorted(files_and_links, key=lambda pair: (pair[1], os.fsencode(pair[0].path))):
@@ -118,22 +118,22 @@ def _select_data(base: str, files_and_links: list[tuple[ListedFile, bool]], patt
             continue
         relative = file.path[skip:]
         if any(map(_is_hidden, relative.split("/"))) or _BESIDE.fullmatch(relative.rpartition("/")[2]):
-            ignored.append(relative)
+            ignored_paths.append(relative)
         elif (first := files.setdefault(os.path.realpath(file.path) if has_links else file.path, file)) is not file:
-            ignored.append(f"{relative} (a link to {first.path[skip:]})")
-    ordered = tuple(sorted(files.values(), key=lambda file: os.fsencode(file.path)))
+            ignored_paths.append(f"{relative} (a link to {first.path[skip:]})")
+    in_order = tuple(sorted(files.values(), key=lambda file: os.fsencode(file.path)))
     tables = tables_among(file.path for file, _ in files_and_links)
-    named = tuple(table for table in tables if pattern.fullmatch(table.root))
-    touched = [table for table in tables if table in named or any(map(table.holds, files))]
-    return Listing(base, ordered, tuple(ignored), tuple(touched), named)
+    glob_tables = tuple(table for table in tables if pattern.fullmatch(table.root))
+    own_tables = [table for table in tables if table in glob_tables or any(map(table.holds, files))]
+    return Listing(base, in_order, tuple(ignored_paths), tuple(own_tables), glob_tables)
 
 
 def _with_tables(filesystem: pafs.FileSystem, listing: Listing, *, is_glob: bool) -> Listing:
     """Add the lake table that the folder itself lies in; only a glob names tables."""
     around = table_around(filesystem, f"{listing.base}/")
     if around is not None:
-        return replace(listing, tables=(around,), named=())
-    return listing if is_glob else replace(listing, named=())
+        return replace(listing, tables=(around,), glob_tables=())
+    return listing if is_glob else replace(listing, glob_tables=())
 
 
 def describe_files(filesystem: pafs.FileSystem, paths: Sequence[str]) -> list[ListedFile | None]:
@@ -159,7 +159,7 @@ def _walk(
     if (about.st_dev, about.st_ino) in above:  # a link back to a folder that is being listed
         return
     for entry in entries:
-        linked = is_linked or entry.is_symlink()
+        has_link = is_linked or entry.is_symlink()
         try:
             about_entry = entry.stat()
         except OSError as error:
@@ -172,9 +172,9 @@ def _walk(
                     f"{entry.path} is a symbolic link to {os.readlink(entry.path)}, where nothing is; mend or remove it"
                 )
         elif stat.S_ISDIR(about_entry.st_mode) and not _is_hidden(entry.name):
-            yield from _walk(entry.path, pattern, above | {(about.st_dev, about.st_ino)}, is_linked=linked)
+            yield from _walk(entry.path, pattern, above | {(about.st_dev, about.st_ino)}, is_linked=has_link)
         elif stat.S_ISREG(about_entry.st_mode) or stat.S_ISDIR(about_entry.st_mode):
-            yield _of_local(entry.path, about_entry), linked
+            yield _of_local(entry.path, about_entry), has_link
 
 
 def _of_local(path: str, about: os.stat_result) -> ListedFile:

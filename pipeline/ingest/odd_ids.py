@@ -123,7 +123,7 @@ def mask_text(text: str) -> str:
 def add_odd_ids(first: OddIds, second: OddIds) -> dict[str, OddIdCount]:
     """Add counts up; examples are the first's."""
     pairs = {kind: [counts[kind] for counts in (first, second) if kind in counts] for kind in KINDS}
-    return {kind: OddIdCount(sum(one.rows for one in pair), pair[0].shape) for kind, pair in pairs.items() if pair}
+    return {kind: OddIdCount(sum(count.rows for count in pair), pair[0].shape) for kind, pair in pairs.items() if pair}
 
 
 def warnings_of(end: str, odd: OddIds, rows: int) -> list[str]:

@@ -140,9 +140,9 @@ def parse(task: ParseTask, rules: ParseRules) -> Iterator[CheckedRows]:
         for raw in read(piece, rules.columns, rules.text):
             if rules.has_many_targets:
                 raw = one_target_a_row(raw, rules.separator, rules.target, piece)
-            checked = check(raw, rules, piece, as_text)
-            as_text = as_text or not checked.counts.has_int64_ids
-            yield checked
+            rows = check(raw, rules, piece, as_text)
+            as_text = as_text or not rows.counts.has_int64_ids
+            yield rows
 
 
 def newest_timestamp(task: ParseTask, rules: ParseRules) -> Counts:
@@ -187,7 +187,7 @@ def _newest(ts: NDArray[np.int64], is_kept: NDArray[np.bool_] | None) -> int | N
     return int(ts.max()) if len(ts) else None
 
 
-def _counts_of(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: FilePiece, **others: Any) -> Counts:
+def _counts_of(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: FilePiece, **figures: Any) -> Counts:
     """Return what became of a batch's rows."""
     rows = verdicts.counts()
     if raw.broken:
@@ -200,7 +200,7 @@ def _counts_of(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: File
         early=rows.get(RowVerdict.EARLY, 0),
         rejected={REASONS[verdict]: rows[verdict] for verdict in RowVerdict if verdict in rows and verdict in REASONS},
         examples={REASONS.get(verdict, "late"): words for verdict, words in examples.items()},
-        **others,
+        **figures,
     )
 
 
@@ -243,7 +243,7 @@ def check(raw: RawBatch, rules: ParseRules, piece: FilePiece, as_text: bool) -> 
         header_lines=raw.header_lines,
         odd_ids={end: odd for end, ids in (("source", source), ("target", target)) if (odd := odd_ids(ids))},
     )
-    return CheckedRows(rows, _rejected(raw, verdicts, rules, piece), counts, piece.relative)
+    return CheckedRows(rows, _rejections(raw, verdicts, rules, piece), counts, piece.relative)
 
 
 def _judge_weights(raw: RawBatch, rules: ParseRules, verdicts: Verdicts, piece: FilePiece) -> NDArray[np.int64] | None:
@@ -275,14 +275,14 @@ def _edge_rows(
     columns = [
         source,
         target,
-        repeated(ONE, n) if units is None else pa.array(units),
-        repeated(1, n),
+        constant_column(ONE, n) if units is None else pa.array(units),
+        constant_column(1, n),
         pa.nulls(n, pa.int64()) if ts is None else pa.array(ts),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=rows_schema(source.type))
 
 
-def _rejected(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: FilePiece) -> pa.RecordBatch:
+def _rejections(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: FilePiece) -> pa.RecordBatch:
     batches, place = [], (rules.section, piece.relative)
     if verdicts.codes is not None:
         batches.append(rejected_rows(place, raw.rows, raw.values, verdicts.codes))
@@ -301,6 +301,6 @@ def _constant(value: int, n: int) -> pa.Array:
     return pa.array(np.full(n, value, np.int64))
 
 
-def repeated(value: int, n: int) -> pa.Array:
+def constant_column(value: int, n: int) -> pa.Array:
     """Return a column of one value: a slice of a cached array, since most batches have the same size."""
     return _constant(value, max(1, 1 << (n - 1).bit_length()) if n else 1).slice(0, n)

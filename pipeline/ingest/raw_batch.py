@@ -60,7 +60,7 @@ def refuse_missing(piece: FilePiece, columns: Mapping[str, str], names: Sequence
         where = f"{piece.address} ({FORMAT_NAMES[piece.format]})"
         if name in names:
             raise InputError(f"{where} has {names.count(name)} columns named '{name}'; give each its own name")
-        by_case = {other.strip().casefold(): other for other in names}
+        by_case = {spelling.strip().casefold(): spelling for spelling in names}
         near = [] if advice else difflib.get_close_matches(name.casefold(), by_case, n=1)
         hint = f" Did you mean {by_case[near[0]]!r}?" if near else advice
         if f"/{name}=" in piece.address:

@@ -189,8 +189,8 @@ def _read_delta(
     piece: FilePiece, view: DeltaFile, names: Sequence[str]
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, pa.Array]]]:
     with _parquet_file(piece) as file:
-        stored = view.stored(names, file.schema_arrow.names)
-        for rows, batch in _batches(piece, file, stored):
+        names_in_file = view.columns_in_file(names, file.schema_arrow.names)
+        for rows, batch in _batches(piece, file, names_in_file):
             with naming(piece.address, "parquet"):  # a value that the table's type can't hold
                 left, values = view.complete(rows, batch, names)
             yield left, values

@@ -46,7 +46,7 @@ def _example(raw: RawBatch, verdict: RowVerdict, at: NDArray[np.int64], form: Ti
     if role != "timestamp":
         return int(at[0]), repr(shorten(str(to_text(raw.values[role].slice(at[0], 1))[0])))
     readings = [(int(position), reading_of(raw.values[role][int(position)], form)) for position in at[:_TRIED]]
-    return next((one for one in readings if " in '" in one[1]), readings[0])
+    return next((reading for reading in readings if " in '" in reading[1]), readings[0])
 
 
 def _about_ids(raw: RawBatch, verdict: RowVerdict, position: int) -> str:

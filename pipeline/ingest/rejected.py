@@ -135,8 +135,8 @@ def is_missing(column: pa.Array) -> NDArray[np.bool_] | None:
 
 def mask_of(condition: pa.Array) -> NDArray[np.bool_]:
     """Return a boolean column as an array; null is false."""
-    filled = pc.fill_null(condition, False) if condition.null_count else condition
-    result: NDArray[np.bool_] = filled.to_numpy(zero_copy_only=False)
+    column = pc.fill_null(condition, False) if condition.null_count else condition
+    result: NDArray[np.bool_] = column.to_numpy(zero_copy_only=False)
     return result
 
 
@@ -173,8 +173,8 @@ def _batch(
 ) -> pa.RecordBatch:
     section, file = place
     columns = {"section": pa.repeat(section, len(rows)), "file": pa.repeat(file, len(rows)), "row": pa.array(rows)}
-    accepted = [with_key_names_of(section, ACCEPTED[reason]) for reason in reasons.to_pylist()]
-    columns |= {"reason": reasons, "accepted": pa.array(accepted, pa.string())}
+    remedies = [with_key_names_of(section, ACCEPTED[reason]) for reason in reasons.to_pylist()]
+    columns |= {"reason": reasons, "accepted": pa.array(remedies, pa.string())}
     empty = pa.nulls(len(rows), pa.string())
     return pa.RecordBatch.from_arrays(
         [columns.get(name, values.get(name, empty)) for name in REJECTED.schema.names], schema=REJECTED.schema

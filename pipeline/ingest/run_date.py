@@ -136,11 +136,11 @@ def newest_date(
     if counts.read == 0:
         raise InputError(f"the input {relation.path} has no rows; check {relation.section}.path and the files it names")
     late = f"{counts.late:,} are after today, {today} (UTC), such as {counts.examples['late']}" if counts.late else ""
-    rejected = counts.describe_rejections()
+    rejections = counts.describe_rejections()
     key = relation.section
     raise (AllLateError if counts.late else InputError)(
         f"no row of {relation.path} has a time that the date could be: of {counts.read:,} rows, "
-        f"{'; '.join(filter(None, (late, rejected)))}. Check {key}.timestamp ('{relation.timestamp}'), "
+        f"{'; '.join(filter(None, (late, rejections)))}. Check {key}.timestamp ('{relation.timestamp}'), "
         f"{key}.timestamp_unit and {key}.timestamp_format{_MEANT if counts.late else ''}"
     )
 

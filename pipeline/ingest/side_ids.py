@@ -47,10 +47,10 @@ def one_target_a_row(raw: RawBatch, separator: str | None, name: str, piece: Fil
         place[(np.cumsum(counts) - counts)[is_unreadable]] = False
         values = values.take(pa.array(np.cumsum(place) - 1, mask=~place))
     row = np.repeat(np.arange(len(raw.rows)), counts)
-    others = {role: column.take(pa.array(row)) for role, column in raw.values.items() if role != TARGETS}
+    columns = {role: column.take(pa.array(row)) for role, column in raw.values.items() if role != TARGETS}
     return RawBatch(
         rows=raw.rows[row],
-        values={**others, "target": values},
+        values={**columns, "target": values},
         wrong_type=_of_rows(raw.wrong_type, row),
         is_header=_of_rows(raw.is_header, row),
         broken=raw.broken,
@@ -73,11 +73,11 @@ def as_numbers(ids: pa.Array) -> pa.Array:
     numbers = canonical_int64(ids)
     if numbers is not None:
         return numbers
-    encoded = ids.dictionary_encode()
-    texts = encoded.dictionary
-    hashed = node_keys("", texts.cast(pa.binary()).to_pylist()).view(np.int64)
+    codes = ids.dictionary_encode()
+    texts = codes.dictionary
+    keys = node_keys("", texts.cast(pa.binary()).to_pylist()).view(np.int64)
     is_decimal = pc.match_substring_regex(texts, r"^(0|-?[1-9][0-9]{0,18})$").to_numpy(zero_copy_only=False)
     for place in np.flatnonzero(is_decimal).tolist():
         number = int(texts[place].as_py())
-        hashed[place] = number if -(2**63) <= number < 2**63 else hashed[place]
-    return pa.array(hashed).take(encoded.indices)
+        keys[place] = number if -(2**63) <= number < 2**63 else keys[place]
+    return pa.array(keys).take(codes.indices)

@@ -98,9 +98,9 @@ def survey_sources(
             raise InputError(f"input {path} can't be listed: {describe_denial(error, path)}") from error
         raise InputError(f"input {path} can't be listed: {first_line(error)}; check the path") from error
     skip = len(listing.base.rstrip("/")) + 1
-    ignored = (*listing.ignored, *(file.path[skip:] for file in listing.files if file not in data))
+    ignored_paths = (*listing.ignored_paths, *(file.path[skip:] for file in listing.files if file not in data))
     if not sources:
-        beside = f" What is there is ignored: {join_names(ignored)}." if ignored else ""
+        beside = f" What is there is ignored: {join_names(ignored_paths)}." if ignored_paths else ""
         if braces := re.search(r"\{[^/]*\}", path):
             beside += f" '{braces[0]}' is taken as it stands: {{date}} alone is filled in, as 2024-01-31."
         raise InputError(
@@ -108,7 +108,7 @@ def survey_sources(
             f"names that start with '_' or '.' are left out).{beside} Check {key}"
         )
     _refuse_mixture(path, sources)
-    return sources, ignored
+    return sources, ignored_paths
 
 
 def join_names(names: Sequence[str], most: int = 5) -> str:
@@ -122,7 +122,7 @@ def _the_table(path: str, listing: Listing) -> LakeFolder | None:
     tables = listing.tables
     if not tables:
         return None
-    if tables == listing.named and len(tables) == 1 and all(tables[0].holds(file.path) for file in listing.files):
+    if tables == listing.glob_tables and len(tables) == 1 and all(tables[0].holds(file.path) for file in listing.files):
         return tables[0]
     names = ", ".join(f"{table.root} ({table.kind})" for table in tables[:5]) + (", ..." if len(tables) > 5 else "")
     raise InputError(
@@ -192,11 +192,11 @@ def _describe(
 
 def _refuse_mixture(path: str, sources: Sequence[SourceFile]) -> None:
     first = sources[0]
-    other = next((source for source in sources if source.format != first.format), None)
-    if other is not None:
+    odd_source = next((source for source in sources if source.format != first.format), None)
+    if odd_source is not None:
         raise InputError(
-            f"input {path} mixes formats: {first.relative} is {FORMAT_NAMES[first.format]}, {other.relative} "
-            f"is {FORMAT_NAMES[other.format]}; name the files of one format"
+            f"input {path} mixes formats: {first.relative} is {FORMAT_NAMES[first.format]}, {odd_source.relative} "
+            f"is {FORMAT_NAMES[odd_source.format]}; name the files of one format"
             f" with a glob, such as '*.{first.format}'"
         )
 

@@ -59,11 +59,11 @@ def microseconds(column: pa.Array, form: TimeForm, verdicts: Verdicts, name: str
     if pa.types.is_null(kind):
         return np.zeros(len(column), np.int64)
     if pa.types.is_timestamp(kind):
-        return _scaled(_integers(column, pa.int64()), kind.unit, verdicts)
+        return _to_microseconds(_integers(column, pa.int64()), kind.unit, verdicts)
     if pa.types.is_date32(kind):
-        return _scaled(_integers(column, pa.int32()).astype(np.int64), "D", verdicts)
+        return _to_microseconds(_integers(column, pa.int32()).astype(np.int64), "D", verdicts)
     if pa.types.is_date64(kind):
-        return _scaled(_integers(column, pa.int64()), "ms", verdicts)
+        return _to_microseconds(_integers(column, pa.int64()), "ms", verdicts)
     if form.layout and pa.types.is_float64(kind):  # integers that once stood beside a null
         verdicts.mark(np.isnan(column.fill_null(0).to_numpy()), RowVerdict.NULL_TIMESTAMP)
         column, kind = _whole_numbers(column), pa.int64()
@@ -73,7 +73,7 @@ def microseconds(column: pa.Array, form: TimeForm, verdicts: Verdicts, name: str
         if pa.types.is_uint64(kind):
             column = pc.min_element_wise(column, pa.scalar(2**63 - 1, pa.uint64()), skip_nulls=False)
         unit = _unit_of(form, column, name, where)
-        return _scaled(_integers(pc.cast(column, pa.int64()), pa.int64()), unit, verdicts)
+        return _to_microseconds(_integers(pc.cast(column, pa.int64()), pa.int64()), unit, verdicts)
     if pa.types.is_float64(kind):
         return _from_doubles(column, _unit_of(form, column, name, where), verdicts)
     if is_text(kind):
@@ -98,13 +98,13 @@ def reading_of(value: pa.Scalar, form: TimeForm) -> str:
         number, unit = value.value, "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else kind.unit
         text, its_number = f"{_moment(number, unit)} ({kind})", f"; its number, {number}, is"
     else:
-        written = _text_of(value)
-        text = repr(shorten(written))
+        text_value = _text_of(value)
+        text = repr(shorten(text_value))
         if form.layout is not None:
             return f"{text}, where input.timestamp_format is '{form.layout}'"
-        if not re.fullmatch(NUMBER, written):
+        if not re.fullmatch(NUMBER, text_value):
             return text
-        number, unit = Fraction(written), form.unit
+        number, unit = Fraction(text_value), form.unit
         text, its_number = (f"{text} is {_moment(number, unit)} in '{unit}'", ", and") if unit else (text, ", which is")
     fitting = unit_that_fits(number)
     if fitting is None and not pa.types.is_temporal(kind) and (layout := _layout_of_digits(_text_of(value))):
@@ -184,7 +184,7 @@ def _in_microseconds(value: NDArray[np.int64], unit: str) -> NDArray[np.int64]:
     return value // 1_000 if unit == "ns" else value * (_NANOSECONDS[unit] // 1_000)
 
 
-def _scaled(value: NDArray[np.int64], unit: str, verdicts: Verdicts) -> NDArray[np.int64]:
+def _to_microseconds(value: NDArray[np.int64], unit: str, verdicts: Verdicts) -> NDArray[np.int64]:
     verdicts.mark(_outside(value, unit), RowVerdict.TIMESTAMP_OUT_OF_RANGE)
     return _in_microseconds(value, unit)
 
@@ -214,7 +214,7 @@ def _from_text(text: pa.Array, form: TimeForm, verdicts: Verdicts, name: str, wh
             text = pc.replace_substring_regex(text, r"^(\d+)\.0+$", r"\1")
         result, is_read = read_layout(text, time_layout(form.layout))
         verdicts.mark(~is_read, RowVerdict.UNREADABLE_TIMESTAMP)
-        return _scaled(result, "us", verdicts)
+        return _to_microseconds(result, "us", verdicts)
     forms = written_forms(text)
     is_number = forms[read_integers] | forms[read_decimals]
     if form.unit is None and is_number.any():

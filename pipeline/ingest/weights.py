@@ -36,8 +36,8 @@ def judge_events(
     InputError : for a column that is neither text nor integers.
     """
     kind = column.type
-    accepted = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_null, is_text)
-    if not any(holds(kind) for holds in accepted):
+    type_checks = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_null, is_text)
+    if not any(holds(kind) for holds in type_checks):
         raise InputError(
             f"column '{name}' of {where} is {kind}; kinds of events are text or integers, as they stand in "
             f"[input.event_weights]. Write it as CAST({name} AS STRING)."

@@ -64,14 +64,14 @@ def read_iso(text: pa.Array, unit: str) -> tuple[NDArray[np.int64], str]:  # noq
     result = np.empty(len(text), np.int64)
     # Beyond microseconds, digits are cut: that rounds down, as a fraction counts forwards.
     text = pc.replace_substring_regex(text, r"(\.\d{6})\d+", r"\1")
-    zoned = _matches(text, _ZONED)
-    if zoned.any():
-        zone = pc.replace_substring_regex(text.filter(pa.array(zoned)), " ?(?:UTC|GMT)$", "Z")
+    has_zone = _matches(text, _ZONED)
+    if has_zone.any():
+        zone = pc.replace_substring_regex(text.filter(pa.array(has_zone)), " ?(?:UTC|GMT)$", "Z")
         zone = pc.replace_substring_regex(zone, r" (Z|[+-][\d:]+)$", r"\1")
-        result[zoned] = pc.cast(zone, pa.timestamp("us", "UTC")).view(pa.int64()).to_numpy()
-    if not zoned.all():
-        naive = text.filter(pa.array(~zoned))
-        result[~zoned] = pc.cast(naive, pa.timestamp("us")).view(pa.int64()).to_numpy()
+        result[has_zone] = pc.cast(zone, pa.timestamp("us", "UTC")).view(pa.int64()).to_numpy()
+    if not has_zone.all():
+        naive = text.filter(pa.array(~has_zone))
+        result[~has_zone] = pc.cast(naive, pa.timestamp("us")).view(pa.int64()).to_numpy()
     return result, "us"
 
 
@@ -79,24 +79,24 @@ def read_layout(text: pa.Array, layout: TimeLayout) -> tuple[NDArray[np.int64], 
     """Return texts of one layout as (n,) int64 microseconds, and which have its form and a day of the calendar."""
     fields = pc.extract_regex(text, layout.pattern)
     is_read = fields.is_valid().to_numpy(zero_copy_only=False)
-    matched = fields.filter(pa.array(is_read))
-    part = dict(zip(layout.fields, matched.flatten(), strict=True))
+    matches = fields.filter(pa.array(is_read))
+    part = dict(zip(layout.fields, matches.flatten(), strict=True))
     number = {letter: _numbers(part[letter]) for letter in part if letter not in "bpfz"}
-    n = len(matched)
-    zero, one = np.zeros(n, np.int64), np.ones(n, np.int64)
+    n = len(matches)
+    zeros, ones = np.zeros(n, np.int64), np.ones(n, np.int64)
     year = number["Y"] if "Y" in part else number["y"] + np.where(number["y"] < 69, 2000, 1900)  # POSIX
-    month = _month_of(part["b"]) if "b" in part else number.get("m", one)
-    days, exists = _days(year, month, number.get("d", one))
+    month = _month_of(part["b"]) if "b" in part else number.get("m", ones)
+    days, exists = _days(year, month, number.get("d", ones))
     if "j" in part:
-        days, exists = days + number["j"] - 1, number["j"] <= _days(year + 1, one, one)[0] - days
-    hours = number.get("H", zero)
+        days, exists = days + number["j"] - 1, number["j"] <= _days(year + 1, ones, ones)[0] - days
+    hours = number.get("H", zeros)
     if "I" in part:
         is_afternoon = pc.equal(pc.ascii_lower(part["p"]), "pm").to_numpy(zero_copy_only=False)
         hours = number["I"] % 12 + 12 * is_afternoon
-    seconds = ((days * 24 + hours) * 60 + number.get("M", zero)) * 60 + number.get("S", zero)
+    seconds = ((days * 24 + hours) * 60 + number.get("M", zeros)) * 60 + number.get("S", zeros)
     if "z" in part:
         seconds -= _offset_of(part["z"])
-    micros = _numbers(pc.utf8_slice_codeunits(pc.ascii_rpad(part["f"], 6, "0"), 0, 6)) if "f" in part else zero
+    micros = _numbers(pc.utf8_slice_codeunits(pc.ascii_rpad(part["f"], 6, "0"), 0, 6)) if "f" in part else zeros
     result = np.zeros(len(text), np.int64)
     result[is_read] = seconds * 1_000_000 + micros
     is_read[is_read] = exists
@@ -110,8 +110,8 @@ def _month_of(text: pa.Array) -> NDArray[np.int64]:
 
 def _offset_of(zone: pa.Array) -> NDArray[np.int64]:
     """Seconds that clocks of a zone are ahead of UTC."""
-    signed = pc.if_else(pc.match_substring_regex(zone, "^[+-]"), pc.replace_substring(zone, ":", ""), "+0000")
-    hhmm = pc.ascii_rpad(signed, 5, "0")
+    offset = pc.if_else(pc.match_substring_regex(zone, "^[+-]"), pc.replace_substring(zone, ":", ""), "+0000")
+    hhmm = pc.ascii_rpad(offset, 5, "0")
     hours, minutes = (_numbers(pc.utf8_slice_codeunits(hhmm, start, start + 2)) for start in (1, 3))
     return np.where(_matches(hhmm, "^-"), -1, 1) * (hours * 3600 + minutes * 60)
 

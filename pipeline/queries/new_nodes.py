@@ -131,7 +131,7 @@ def _read(path: str, rules: AttributeRules) -> tuple[pa.Table, list[dict[str, An
     for task in split_tasks(list_sources(path, key="--attributes")):
         for batch in parse_attributes(task, rules):
             batches.append(batch.rows)
-            rejected += batch.rejected.to_pylist()
+            rejected += batch.rejections.to_pylist()
     rows, in_conflict = one_row_a_node(pa.Table.from_batches(batches, rules.schema), rules)
     rejected = sorted([*rejected, *in_conflict], key=lambda row: (row["file"], row["row"]))
     if rows.num_rows:

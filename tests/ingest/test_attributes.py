@@ -55,7 +55,7 @@ CLEAN = [
 def parsed(path: Path, rules: AttributeRules = RULES) -> tuple[pa.Table, list[dict[str, Any]], Counts]:
     batches = [batch for task in split_tasks(list_sources(str(path))) for batch in parse_attributes(task, rules)]
     rows = pa.Table.from_batches([batch.rows for batch in batches], rules.schema)
-    rejected = [row for batch in batches for row in batch.rejected.to_pylist()]
+    rejected = [row for batch in batches for row in batch.rejections.to_pylist()]
     return rows, rejected, sum((batch.counts for batch in batches), Counts())
 
 
@@ -343,6 +343,6 @@ def test_reasons_of_attributes_carry_an_example_and_never_an_id(tmp_path: Path) 
         "unreadable number": "'many' in column 'price' (row 2 of t.parquet)",
         "non-finite number": "'nan' in column 'price' (row 3 of t.parquet)",
     }
-    assert {row["accepted"] for row in parsed.rejected.to_pylist()} == {
+    assert {row["accepted"] for row in parsed.rejections.to_pylist()} == {
         ACCEPTED[reason] for reason in parsed.counts.rejected
     }

@@ -181,7 +181,7 @@ def check_against_the_oracle(rows: Sequence[Row], rules: ParseRules, file_format
     assert counts.newest_us == max((row[3] for row in kept if row[3] is not None), default=None)
     # int64 only if all ids of all tasks are canonical.
     assert counts.has_int64_ids == all(is_canonical(end) for row in kept for end in row[:2])
-    rejected = [row for one in parsed for row in one.rejected.to_pylist()]
+    rejected = [row for one in parsed for row in one.rejections.to_pylist()]
     for row in rejected:
         original = rows[row["row"]]
         assert row["reason"] == verdicts[row["row"]][0]
@@ -193,7 +193,7 @@ def check_against_the_oracle(rows: Sequence[Row], rules: ParseRules, file_format
     outside = {"kept", "late", "early"}
     assert [row["row"] for row in rejected] == [i for i, verdict in enumerate(verdicts) if verdict[0] not in outside]
     for one in parsed:
-        assert one.rejected.schema == REJECTED.schema
+        assert one.rejections.schema == REJECTED.schema
         assert one.rows.schema == rows_schema(one.rows.schema.field("src_id").type)
         one.rows.validate(full=True)
 
@@ -498,8 +498,8 @@ def test_nothing_depends_on_how_the_rows_are_cut_into_tasks(tmp_path: Path) -> N
     assert len(cut) > len(whole)
     assert kept_rows(whole) == kept_rows(cut)
     assert total(one.counts for one in whole) == total(one.counts for one in cut)
-    assert [r for one in whole for r in one.rejected.to_pylist()] == [
-        r for one in cut for r in one.rejected.to_pylist()
+    assert [r for one in whole for r in one.rejections.to_pylist()] == [
+        r for one in cut for r in one.rejections.to_pylist()
     ]
 
 

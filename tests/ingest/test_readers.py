@@ -58,7 +58,7 @@ def test_a_text_file_without_bytes_has_no_rows(tmp_path: Path, name: str) -> Non
 def test_csv_lines_of_the_wrong_width_are_rejected_and_rows_keep_their_numbers(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('source,target\n1,2\n3\n\n"x\ny",4\n5,6,7\n,8\n9,10\n11\n')
     parsed = parse_all(tmp_path, ParseRules())
-    rejected = [(row["row"], row["source"], row["reason"]) for one in parsed for row in one.rejected.to_pylist()]
+    rejected = [(row["row"], row["source"], row["reason"]) for one in parsed for row in one.rejections.to_pylist()]
     lines = [(1, "3", "unreadable line"), (3, "5,6,7", "unreadable line"), (6, "11", "unreadable line")]
     assert sorted(rejected) == sorted([*lines, (4, None, "null id")])
     assert [row[:2] for row in kept_rows(parsed)] == [("1", "2"), ("x\ny", "4"), ("9", "10")]
@@ -78,7 +78,7 @@ def test_json_lines_that_are_no_objects_are_rejected(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.jsonl").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
     parsed = parse_all(tmp_path, ParseRules())
-    rejected = sorted((row["row"], row["reason"]) for one in parsed for row in one.rejected.to_pylist())
+    rejected = sorted((row["row"], row["reason"]) for one in parsed for row in one.rejections.to_pylist())
     assert rejected == [
         (1, "unreadable line"),
         (2, "unreadable line"),
@@ -138,7 +138,7 @@ def test_ids_that_are_no_utf8_are_rejected_row_by_row(tmp_path: Path, name: str)
         pq.write_table(pa.table({"source": raw, "target": [1, 1]}), tmp_path / name)
     parsed = parse_all(tmp_path, ParseRules())
     assert ids_in(parsed) == ["é"]
-    (row,) = [row for one in parsed for row in one.rejected.to_pylist()]
+    (row,) = [row for one in parsed for row in one.rejections.to_pylist()]
     assert (row["row"], row["reason"], row["source"]) == (1, "unreadable id", "\ufffd\ufffd")
 
 
@@ -232,7 +232,7 @@ def test_text_is_read_in_whatever_layout_its_writer_chose(tmp_path: Path, role: 
     wanted, found = (from_table(tmp_path, table, rules) for table in (plain, other))
     assert total(one.counts for one in found).rejected == {f"null {'id' if role == 'source' else role}": 1}
     assert kept_rows(found) == kept_rows(wanted)
-    assert [one.rejected.to_pylist() for one in found] == [one.rejected.to_pylist() for one in wanted]
+    assert [one.rejections.to_pylist() for one in found] == [one.rejections.to_pylist() for one in wanted]
 
 
 _NO_VALUE = TextFormat(null_values=("-999", "0999", "NULL", "1e400", "inf", "nan"))

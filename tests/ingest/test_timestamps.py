@@ -267,7 +267,7 @@ def test_extremes_of_every_type_are_rejected_rows_with_an_example(kind: str, tmp
     counts = total(one.counts for one in parsed)
     assert (counts.kept, counts.rejected) == (1, {"null timestamp": 1, "timestamp out of range": 2})
     assert "of t.parquet)" in counts.examples["timestamp out of range"]
-    assert sum(one.rejected.num_rows for one in parsed) == 3
+    assert sum(one.rejections.num_rows for one in parsed) == 3
 
 
 @pytest.mark.parametrize("layout", DIGIT_LAYOUTS)

@@ -68,21 +68,21 @@ def one_row_a_node(rows: pa.Table, rules: AttributeRules) -> tuple[pa.Table, lis
     if len(ids) > 1:
         is_first[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
     starts = np.append(np.flatnonzero(is_first), len(ids))
-    repeated = np.flatnonzero(np.diff(starts) > 1)
-    rejected: list[dict[str, Any]] = []
+    groups = np.flatnonzero(np.diff(starts) > 1)
+    rejections: list[dict[str, Any]] = []
     is_kept = is_first.copy()
-    for group in repeated.tolist():
+    for group in groups.tolist():
         first, stop = (int(start) for start in starts[group : group + 2])
-        some = rows.slice(first, stop - first).to_pylist()
-        values = [{name: row[f"{kind}.{name}"] for kind, name in rules.columns} for row in some]
-        if any(one != other for one, other in pairwise(values)):
+        members = rows.slice(first, stop - first).to_pylist()
+        values = [{name: row[f"{kind}.{name}"] for kind, name in rules.columns} for row in members]
+        if any(first_values != next_values for first_values, next_values in pairwise(values)):
             is_kept[first] = False
             reason = REASONS[RowVerdict.CONFLICT]
-            rejected += [
-                rejected_row(rules, row["file"], row["row"], row["node_id"], shown, reason)
-                for row, shown in zip(some, values, strict=True)
+            rejections += [
+                rejected_row(rules, row["file"], row["row"], row["node_id"], row_values, reason)
+                for row, row_values in zip(members, values, strict=True)
             ]
-    return (rows if is_kept.all() else rows.filter(pa.array(is_kept))), rejected
+    return (rows if is_kept.all() else rows.filter(pa.array(is_kept))), rejections
 
 
 def sums_of_numbers(rows: pa.Table, rules: AttributeRules) -> dict[str, NumberSum]:
@@ -107,8 +107,8 @@ def squares_of_numbers(rows: pa.Table, rules: AttributeRules, means: Mapping[str
     squares = {}
     for name in rules.numbers:
         mean = means[name]
-        centred = np.ldexp(_numbers(rows, name)[1], -mean.scale) - ldexp(mean.mean, -mean.scale)
-        squares[name] = str(exact_sum(centred * centred))
+        distance = np.ldexp(_numbers(rows, name)[1], -mean.scale) - ldexp(mean.mean, -mean.scale)
+        squares[name] = str(exact_sum(distance * distance))
     return squares
 
 
@@ -134,7 +134,7 @@ def features_of(
     """
     n = rows.num_rows
     pieces: list[tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float64]]] = []
-    expected = np.zeros(n)
+    square_sum = np.zeros(n)
     for kind, name in rules.columns:
         weight = float(weights.get(name, 1.0))
         if kind == "numbers":
@@ -144,13 +144,13 @@ def features_of(
             # Halves: a difference of numbers near the end of the range stays inside it.
             counts = weight * ((values / 2 - spread.mean / 2) / (spread.deviation / 2))
         else:
-            at, keys = _hashed(rows.column(f"{kind}.{name}"), name)
+            at, keys = _hash_values(rows.column(f"{kind}.{name}"), name)
             size = np.bincount(at, minlength=n) if kind == "lists" else np.ones(n)
             counts = weight / np.sqrt(size[at])
-        expected[np.unique(at)] += weight * weight
+        square_sum[np.unique(at)] += weight * weight
         pieces.append((at, keys, counts))
     row, key, value = (np.concatenate([piece[part] for piece in pieces]) for part in range(3))
-    length = np.sqrt(np.maximum(np.bincount(row, weights=value * value, minlength=n), expected))
+    length = np.sqrt(np.maximum(np.bincount(row, weights=value * value, minlength=n), square_sum))
     value = (value / length[row]).astype(np.float32)
     counts_at_all = value != 0
     row, key, value = row[counts_at_all], key[counts_at_all], value[counts_at_all]
@@ -165,7 +165,7 @@ def _numbers(rows: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[np.f
     return at, column.drop_null().to_numpy()
 
 
-def _hashed(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+def _hash_values(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """Rows, one for each of their values, and the values' keys."""
     whole = column.combine_chunks()
     if pa.types.is_list(whole.type):
@@ -174,6 +174,6 @@ def _hashed(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], NDAr
     else:
         at = np.flatnonzero(whole.is_valid().to_numpy(zero_copy_only=False))
         values = whole.drop_null()
-    encoded = values.dictionary_encode()
-    keys = node_keys(name, encoded.dictionary.cast(pa.binary()).to_pylist())
-    return at, keys[encoded.indices.to_numpy()]
+    codes = values.dictionary_encode()
+    keys = node_keys(name, codes.dictionary.cast(pa.binary()).to_pylist())
+    return at, keys[codes.indices.to_numpy()]

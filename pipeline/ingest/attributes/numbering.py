@@ -56,20 +56,20 @@ class AttributeNodes(Generic[Frame]):
         return [self._frames[node_type]] if node_type in self._frames else []
 
     def match_ids(
-        self, nodes: Sequence[Location], linked: Mapping[str, int], figures: IngestFigures
+        self, nodes: Sequence[Location], linked_nodes: Mapping[str, int], figures: IngestFigures
     ) -> dict[str, IdMatch]:
         """Compare the ids of every type with those that have edges; warn if few match.
 
         Parameters
         ----------
-        nodes : files of the node index, before edges are held out. linked : by type, its nodes that have an edge.
+        nodes : files of the node index, before edges are held out. linked_nodes : by type, its nodes that have an edge.
 
         Raises
         ------
         InputError : almost none match; with an example of each side, and the likely reason.
         """
         return {
-            node_type: self._match_type(nodes, node_type, number, linked.get(node_type, 0), figures)
+            node_type: self._match_type(nodes, node_type, number, linked_nodes.get(node_type, 0), figures)
             for number, node_type in enumerate(self._frames)
         }
 
@@ -78,22 +78,22 @@ class AttributeNodes(Generic[Frame]):
     ) -> IdMatch:
         engine = self._engine
         index = engine.read(nodes, ["node_id", "node_type", "degree"], NODE_INDEX.schema_for(self._id_type))
-        linked = engine.where_positive(engine.where_equal(index, "node_type", node_type), "degree", positive=True)
+        linked_index = engine.where_positive(engine.where_equal(index, "node_type", node_type), "degree", positive=True)
         strangers = engine.rename(
-            engine.without(self._frames[node_type], linked, ["node_id"]), {"node_id": "node_id"}, {}
+            engine.without(self._frames[node_type], linked_index, ["node_id"]), {"node_id": "node_id"}, {}
         )
         schema = pa.schema([pa.field("node_id", self._id_type, nullable=False)])
         unknown = engine.write(strangers, self._workspace.scratch("index", f"strangers-{number}"), schema)
         nodes_with_values = figures.attributes[node_type].nodes
         match = IdMatch(nodes_with_values, linked_nodes, nodes_with_values - storage.rows_in(unknown))
-        what = f"attributes.{node_type} ({self._config.attributes[node_type].path})"
+        section = f"attributes.{node_type} ({self._config.attributes[node_type].path})"
         if match.is_no_match:
             of_persons = node_type == self._config.input.source_type
             reason = why_no_match(_ids(unknown, None), _ids(nodes, node_type), of_persons=of_persons)
-            raise InputError(f"{match.describe(what)}: they say nothing of its nodes. {reason}")
+            raise InputError(f"{match.describe(section)}: they say nothing of its nodes. {reason}")
         if match.is_weak:
             log.warning(
-                "stage=index warning: %s; the others get rows from their attributes alone", match.describe(what)
+                "stage=index warning: %s; the others get rows from their attributes alone", match.describe(section)
             )
         return match
 
@@ -103,7 +103,7 @@ class AttributeNodes(Generic[Frame]):
             return []
         engine, workspace = self._engine, self._workspace
         index = engine.read(nodes, ["node_ix", "node_id", "node_type"], NODE_INDEX.schema_for(self._id_type))
-        numbered = engine.union(
+        places = engine.union(
             [
                 engine.look_up(
                     engine.rename(frame, {"node_id": "node_id", "place": "place"}, {}),
@@ -115,11 +115,11 @@ class AttributeNodes(Generic[Frame]):
             ]
         )
         schema = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("node_ix", "place")])
-        files = engine.write_sorted(numbered, workspace.scratch("index", "placed"), schema, ["node_ix"])
-        rows, wanted = storage.rows_in(files), workspace.manifest("attribute_nodes").rows
-        if rows != wanted:
+        files = engine.write_sorted(places, workspace.scratch("index", "placed"), schema, ["node_ix"])
+        rows, index_rows = storage.rows_in(files), workspace.manifest("attribute_nodes").rows
+        if rows != index_rows:
             raise StorageError(
-                f"{wanted} nodes with attributes went into the index and {rows} came out: a file of "
+                f"{index_rows} nodes with attributes went into the index and {rows} came out: a file of "
                 f"{workspace.folder('attribute_nodes')} has changed since; remove that folder and run ingest again"
             )
         features = tuple(workspace.files("attribute_features"))
@@ -134,16 +134,16 @@ def order_features(payload: OrderPayload, attempt: Attempt) -> None:
     file, row = place >> ROW_BITS, place & (2**ROW_BITS - 1)
     counts, pieces = np.zeros(node_ix.size, np.int64), []
     for number in np.flatnonzero(np.bincount(file)).tolist():
-        here = np.flatnonzero(file == number)
+        positions = np.flatnonzero(file == number)
         features = storage.map_arrow(payload.features[number])
         feature_row = storage.column(features, "row")
-        first, stop = (np.searchsorted(feature_row, row[here], side) for side in ("left", "right"))
-        counts[here] = stop - first
-        pieces.append((here, first, features))
+        first, stop = (np.searchsorted(feature_row, row[positions], side) for side in ("left", "right"))
+        counts[positions] = stop - first
+        pieces.append((positions, first, features))
     indptr = np.concatenate([[0], np.cumsum(counts)])
     key, value = np.empty(indptr[-1], np.int64), np.empty(indptr[-1], np.float32)
-    for here, first, features in pieces:
-        source, target = ranges(first, counts[here]), ranges(indptr[here], counts[here])
+    for positions, first, features in pieces:
+        source, target = ranges(first, counts[positions]), ranges(indptr[positions], counts[positions])
         key[target] = storage.column(features, "feature_key")[source]
         value[target] = storage.column(features, "value")[source]
     columns = [pa.array(np.repeat(node_ix, counts)), pa.array(key), pa.array(value)]

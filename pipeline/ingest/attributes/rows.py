@@ -121,9 +121,9 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: FilePiece) -> 
         odd_ids={} if is_int64 else {"id": odd_ids(columns[0])},
     )
     if raw.broken:
-        reason, broken = REASONS[RowVerdict.UNREADABLE_LINE], len(raw.broken)
-        counts += Counts(broken, rejected={reason: broken}, examples={reason: about_line(raw, piece.relative)})
-    return CheckedRows(rows, _rejected(raw, verdicts, rules, piece), counts, piece.relative)
+        reason, count = REASONS[RowVerdict.UNREADABLE_LINE], len(raw.broken)
+        counts += Counts(count, rejected={reason: count}, examples={reason: about_line(raw, piece.relative)})
+    return CheckedRows(rows, _rejections(raw, verdicts, rules, piece), counts, piece.relative)
 
 
 class _Examples:
@@ -147,7 +147,7 @@ class _Examples:
             self.by_reason[reason] = f"{words} (row {self._raw.rows[position]} of {self._file})"
 
 
-def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: FilePiece) -> pa.RecordBatch:
+def _rejections(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: FilePiece) -> pa.RecordBatch:
     rows: list[dict[str, Any]] = []
     codes = verdicts.codes
     at: NDArray[np.int64] = np.empty(0, np.int64) if codes is None else np.flatnonzero(codes != RowVerdict.KEPT)
@@ -155,13 +155,13 @@ def _rejected(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece: F
         index = pa.array(at)
         ids = to_text(raw.values[attribute_role(rules.node_type, "id")].take(index)).to_pylist()
         values = {
-            name: _shown(raw.values[attribute_role(rules.node_type, kind, name)].take(index))
+            name: _values_to_show(raw.values[attribute_role(rules.node_type, kind, name)].take(index))
             for kind, name in rules.columns
         }
         for number, position in enumerate(at.tolist()):
-            shown = {name: column[number] for name, column in values.items()}
+            row_values = {name: column[number] for name, column in values.items()}
             reason = REASONS[RowVerdict(int(codes[position]))]
-            rows.append(rejected_row(rules, piece.relative, int(raw.rows[position]), ids[number], shown, reason))
+            rows.append(rejected_row(rules, piece.relative, int(raw.rows[position]), ids[number], row_values, reason))
     for line in raw.broken:
         reason = REASONS[RowVerdict.UNREADABLE_LINE]
         rows.append(rejected_row(rules, piece.relative, line.row, None, {"line": line.text}, reason))
@@ -184,5 +184,5 @@ def rejected_row(
     }
 
 
-def _shown(column: pa.Array) -> list[Any]:
+def _values_to_show(column: pa.Array) -> list[Any]:
     return column.to_pylist() if pa.types.is_nested(column.type) else to_text(column).to_pylist()

@@ -149,24 +149,24 @@ class NodeAttributes:
     @property
     def has_int64_ids(self) -> bool:
         """Whether every id with attributes is a canonical int64."""
-        return all(one.counts.has_int64_ids for one in self.types)
+        return all(attributes.counts.has_int64_ids for attributes in self.types)
 
     @property
     def figures(self) -> dict[str, AttributeFigures]:
         """Counts and statistics by node type."""
-        return {one.rules.node_type: one.figures for one in self.types}
+        return {attributes.rules.node_type: attributes.figures for attributes in self.types}
 
     @property
     def records(self) -> list[TaskRecord[Any]]:
         """Records of the tasks that read; some wrote rejected rows."""
-        return [record for one in self.types for record in one.records]
+        return [record for attributes in self.types for record in attributes.records]
 
     def hash_values(self, engine: TaskRunner, folder: Location, *, has_int64_ids: bool) -> list[TaskRecord[None]]:
         """Write the nodes of every bucket and their features; return the tasks' records."""
-        buckets = [(one, file) for one in self.types for file in one.buckets]
+        buckets = [(of_type.rules, of_type.figures, file) for of_type in self.types for file in of_type.buckets]
         payloads = [
-            AttributeHashPayload(file, number, one.rules, one.figures.weights, one.figures.statistics, has_int64_ids)
-            for number, (one, file) in enumerate(buckets)
+            AttributeHashPayload(file, number, rules, figures.weights, figures.statistics, has_int64_ids)
+            for number, (rules, figures, file) in enumerate(buckets)
         ]
         return TaskFolder(engine, folder).run_each(hash_attributes, "attributes-hash", payloads)
 
@@ -198,32 +198,32 @@ def _read_type(
     buckets = min(max(1, -(-size // _BYTES_PER_BUCKET)), _MOST_BUCKETS)
     parsing = [ParseAttributesPayload(task, rules, buckets) for task in split_tasks(sources)]
     with key_names_of(f"attributes.{node_type}"):
-        parsed = tasks.run_each(parse_attribute_files, f"{name}-parse", parsing)
-    gathering = [GatherPayload(rules, _batches_of(bucket, parsed)) for bucket in range(buckets)]
-    gathered = tasks.run_each(gather_attributes, f"{name}-gather", gathering)
-    counts = total([*(record.result.counts for record in parsed), *(record.result.counts for record in gathered)])
+        slices = tasks.run_each(parse_attribute_files, f"{name}-parse", parsing)
+    gathering = [GatherPayload(rules, _batches_of(bucket, slices)) for bucket in range(buckets)]
+    groups = tasks.run_each(gather_attributes, f"{name}-gather", gathering)
+    counts = total([*(record.result.counts for record in slices), *(record.result.counts for record in groups)])
     _refuse_unusable(counts, config, node_type, folder)
-    files = [record.file("gathered") for record in gathered]
-    means = means_of([record.result.sums for record in gathered], rules)
+    files = [record.file("gathered") for record in groups]
+    means = means_of([record.result.sums for record in groups], rules)
     measuring = [SpreadPayload(file, rules, means) for file in files] if rules.numbers else []
-    measured = tasks.run_each(measure_spread, f"{name}-spread", measuring)
+    spreads = tasks.run_each(measure_spread, f"{name}-spread", measuring)
     figures = AttributeFigures(
         files=len(sources),
         snapshots=tuple(snapshot.figures for snapshot in snapshots_of(sources).values()),
         read=counts.read,
-        nodes=sum(record.result.nodes for record in gathered),
+        nodes=sum(record.result.nodes for record in groups),
         rejected=counts.rejected,
         reasons=counts.reasons,
         odd_ids=counts.odd_ids.get("id", {}),
         columns={kind: getattr(rules, kind) for kind in KINDS},
         weights=section.weights,
-        statistics=spreads_of([record.result.squares for record in measured], means),
+        statistics=spreads_of([record.result.squares for record in spreads], means),
     )
-    return TypeAttributes(rules, counts, figures, files, [*parsed, *gathered])
+    return TypeAttributes(rules, counts, figures, files, [*slices, *groups])
 
 
-def _batches_of(bucket: int, parsed: Sequence[TaskRecord[ParseAttributesResult]]) -> tuple[tuple[Location, int], ...]:
-    holding = [record for record in parsed if str(bucket) in record.result.slices]
+def _batches_of(bucket: int, slices: Sequence[TaskRecord[ParseAttributesResult]]) -> tuple[tuple[Location, int], ...]:
+    holding = [record for record in slices if str(bucket) in record.result.slices]
     return tuple((record.file("slices"), record.result.slices[str(bucket)][0]) for record in holding)
 
 
@@ -245,12 +245,12 @@ def parse_attribute_files(payload: ParseAttributesPayload, attempt: Attempt) -> 
     """Task: clean rows of some files, by bucket, and rejected rows."""
     rules, counts = payload.rules, Counts()
     batches = []
-    with storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED_ATTRIBUTES.schema) as rejected:
+    with storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED_ATTRIBUTES.schema) as writer:
         for batch in parse_attributes(payload.task, rules):
             counts += batch.counts
             batches.append(batch.rows)
-            if batch.rejected.num_rows:
-                rejected.write_batch(batch.rejected)
+            if batch.rejections.num_rows:
+                writer.write_batch(batch.rejections)
     rows = pa.Table.from_batches(batches, rules.schema).combine_chunks()
     keys = node_keys(rules.node_type, rows["node_id"].cast(pa.binary()).to_pylist())
     bucket = (keys % np.uint64(payload.buckets)).astype(np.int64)
@@ -265,14 +265,14 @@ def parse_attribute_files(payload: ParseAttributesPayload, attempt: Attempt) -> 
 def gather_attributes(payload: GatherPayload, attempt: Attempt) -> GatherResult:
     """Task: one row a node of a bucket, ordered by id; nodes whose rows disagree are rejected."""
     batches = [read_slice(file, number) for file, number in payload.batches]
-    rows, rejected = one_row_a_node(pa.Table.from_batches(batches, payload.rules.schema), payload.rules)
+    rows, refusals = one_row_a_node(pa.Table.from_batches(batches, payload.rules.schema), payload.rules)
     storage.write_arrow(attempt.path("gathered", "arrow"), rows)
-    table = pa.Table.from_pylist(rejected, schema=REJECTED_ATTRIBUTES.schema)
+    table = pa.Table.from_pylist(refusals, schema=REJECTED_ATTRIBUTES.schema)
     storage.write_parquet(attempt.path("rejected", "parquet"), table)
     counts = Counts()
-    if rejected:
-        reason, both = rejected[0]["reason"], " and ".join(f"row {row['row']} of {row['file']}" for row in rejected[:2])
-        counts = Counts(kept=-len(rejected), rejected={reason: len(rejected)}, examples={reason: both})
+    if refusals:
+        reason, both = refusals[0]["reason"], " and ".join(f"row {row['row']} of {row['file']}" for row in refusals[:2])
+        counts = Counts(kept=-len(refusals), rejected={reason: len(refusals)}, examples={reason: both})
     return GatherResult(counts, sums_of_numbers(rows, payload.rules), rows.num_rows)
 
 

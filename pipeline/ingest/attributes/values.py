@@ -29,8 +29,8 @@ def numbers_of(column: pa.Array, verdicts: Verdicts, name: str, where: str) -> p
     absent = is_missing(column)
     if is_text(kind):
         text = pc.cast(column, pa.string(), safe=False)
-        filled = text if absent is None else pc.if_else(pa.array(absent), "0", text)
-        values = numbers_from_text(filled, verdicts, RowVerdict.UNREADABLE_NUMBER)
+        digits = text if absent is None else pc.if_else(pa.array(absent), "0", text)
+        values = numbers_from_text(digits, verdicts, RowVerdict.UNREADABLE_NUMBER)
     elif pa.types.is_null(kind):
         return pa.nulls(len(column), pa.float64())
     elif any(holds(kind) for holds in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)):
@@ -117,12 +117,12 @@ def _as_text(column: pa.Array, name: str, where: str, key: str) -> pa.Array:
 
 def _unsound(text: pa.Array) -> NDArray[np.bool_] | None:
     """Return which values are too long or no UTF-8, None if all are sound."""
-    broken = broken_text(text)
+    is_bad = broken_text(text)
     length = pc.fill_null(pc.binary_length(text), 0).to_numpy()
     if length.max(initial=0) <= MAX_VALUE_BYTES:
-        return broken
+        return is_bad
     is_long: NDArray[np.bool_] = length > MAX_VALUE_BYTES
-    return is_long if broken is None else is_long | broken
+    return is_long if is_bad is None else is_long | is_bad
 
 
 def _split(text: pa.Array, separator: str) -> tuple[NDArray[np.int64], pa.Array]:

@@ -34,7 +34,7 @@ class DeltaFile:
     constants: Mapping[str, pa.Scalar]  # partition columns
     is_left: NDArray[np.bool_] | None  # by row of the file; None where none was deleted
 
-    def stored(self, names: Sequence[str], in_file: Sequence[str]) -> list[str]:
+    def columns_in_file(self, names: Sequence[str], in_file: Sequence[str]) -> list[str]:
         """Return which of the file's columns are needed for columns of the table; Delta ignores case."""
         spelt = {name.lower(): name for name in in_file}
         return [spelt[name.lower()] for name in names if name not in self.constants and name.lower() in spelt]
@@ -43,7 +43,7 @@ class DeltaFile:
         self, rows: NDArray[np.int64], batch: pa.RecordBatch, names: Sequence[str]
     ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
         """Return the rows of a batch that are left, and their columns in the table's types."""
-        stored = {name.lower(): batch.column(place) for place, name in enumerate(batch.schema.names)}
+        columns_in_file = {name.lower(): batch.column(place) for place, name in enumerate(batch.schema.names)}
         keep = None if self.is_left is None else self.is_left[rows]
         rows = rows if keep is None else rows[keep]
         columns: dict[str, pa.Array] = {}
@@ -51,8 +51,8 @@ class DeltaFile:
             kind = self.schema.field(name).type
             if name in self.constants:
                 columns[name] = pa.repeat(self.constants[name], len(rows))
-            elif name.lower() in stored:
-                column = stored[name.lower()]
+            elif name.lower() in columns_in_file:
+                column = columns_in_file[name.lower()]
                 columns[name] = pc.cast(column if keep is None else column.filter(pa.array(keep)), kind)
             else:
                 columns[name] = pa.nulls(len(rows), kind)
@@ -89,8 +89,8 @@ def open_snapshot(snapshot: Snapshot) -> DeltaVersion:
     partitions = [name for name in table.metadata().partition_columns if _PARTITION + name in actions.column_names]
     left = _rows_left(table) if "deletionVectors" in features else {}
     files, views = [], {}
-    for row, quoted in enumerate(actions["path"].to_pylist()):
-        name = unquote(quoted)
+    for row, url_path in enumerate(actions["path"].to_pylist()):
+        name = unquote(url_path)
         constants = {column: actions[_PARTITION + column][row].cast(schema.field(column).type) for column in partitions}
         size = actions["size_bytes"][row].as_py()
         files.append(LakeFile(name, size, name if "://" in name else None))  # a clone names files of another table

@@ -94,12 +94,12 @@ def metadata_file(filesystem: pafs.FileSystem, root: str) -> str:
         with filesystem.open_input_stream(f"{folder}/version-hint.text") as stream:
             hint = stream.read().decode(errors="replace").strip()
         version = int(hint) if hint.isdecimal() else None
-        while version is not None and _named(names, f"v{version + 1}"):
+        while version is not None and _file_of(names, f"v{version + 1}"):
             version += 1
-        if name := _named(names, hint if version is None else f"v{version}"):
+        if name := _file_of(names, hint if version is None else f"v{version}"):
             return f"{folder}/{name}"
-    numbered = {name: int(number[1]) for name in names if (number := re.match(r"v?(\d+)[-.]", name))}
-    newest = [name for name in numbered if numbered[name] == max(numbered.values())]
+    number_of = {name: int(number[1]) for name in names if (number := re.match(r"v?(\d+)[-.]", name))}
+    newest = [name for name in number_of if number_of[name] == max(number_of.values())]
     if len(newest) != 1:
         raise InputError(
             f"input {root} is an Iceberg table, and which of its metadata files is the current one can't be told: "
@@ -109,7 +109,7 @@ def metadata_file(filesystem: pafs.FileSystem, root: str) -> str:
     return f"{folder}/{newest[0]}"
 
 
-def _named(names: Sequence[str], stem: str) -> str | None:
+def _file_of(names: Sequence[str], stem: str) -> str | None:
     spellings = (stem, f"{stem}.metadata.json", f"{stem}.gz.metadata.json")
     return next((name for name in spellings if name in names), None)
 
