@@ -70,8 +70,8 @@ def _read_columns(piece: FilePiece, text: TextFormat) -> pa.Table:
     batch = next(read(piece, {name: name for name in names}, text), None)
     if batch is None:
         return pa.table({})
-    if batch.broken and not len(batch.rows):
-        why = batch.broken[0].why
+    if batch.unreadable and not len(batch.rows):
+        why = batch.unreadable[0].why
         raise InputError(f"{piece.address} has no row that can be read: the first has {why}; the header is {header}")
     return pa.table({name: batch.values[name].slice(0, _ROWS) for name in names})
 

@@ -135,18 +135,18 @@ def parse_files(payload: ParsePayload, attempt: Attempt) -> ParseResult:
     with contextlib.ExitStack() as stack:
         clean = _RowFiles(attempt, payload.rules.is_undirected, stack)
         is_undirected = payload.rules.is_undirected
-        held = HeldPairs(payload.held, is_undirected=is_undirected) if payload.held else None
+        pairs = HeldPairs(payload.held_columns, is_undirected=is_undirected) if payload.held_columns else None
         writer = stack.enter_context(storage.parquet_writer(attempt.path("rejected", "parquet"), REJECTED.schema))
         for batch in parse(payload.task, payload.rules):
             counts += batch.counts
             if batch.rejections.num_rows:
                 writer.write_batch(batch.rejections)
-            if held is not None:
-                if held.takes(batch.rows, counts.weight_total):
+            if pairs is not None:
+                if pairs.takes(batch.rows, counts.weight_total):
                     continue
-                for earlier in held.release():
+                for earlier in pairs.release():
                     clean.write(earlier)
-                held = None
+                pairs = None
             if payload.own_days is None:
                 clean.write(batch.rows)
                 continue
@@ -159,10 +159,10 @@ def parse_files(payload: ParsePayload, attempt: Attempt) -> ParseResult:
                 late=batch.counts.late,
                 is_in_base=any(day == BASE for day, _ in groups),
             )
-        if held is not None:
-            held.write(attempt)
+        if pairs is not None:
+            pairs.write(attempt)
     id_type = "int64" if counts.has_int64_ids else "string"
-    return ParseResult(counts, clean.id_types, clean.days, id_type if held else "", files)
+    return ParseResult(counts, clean.id_types, clean.days, id_type if pairs else "", files)
 
 
 def _deal(rows: pa.RecordBatch, own_days: Sequence[int]) -> tuple[np.ndarray, list[tuple[int, pa.RecordBatch]]]:

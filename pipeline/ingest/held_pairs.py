@@ -40,7 +40,7 @@ class _Integers:
     def in_order(self) -> Callable[[NDArray[np.signedinteger]], NDArray[np.uint64]]:
         """Return what makes numbers from 0, in the order of the ids, of what is held."""
         # Differences of int64 wrap, and are right as unsigned ones.
-        return lambda held: held.astype(np.int64).view(np.uint64) - np.uint64(self._low % 2**64)
+        return lambda values: values.astype(np.int64).view(np.uint64) - np.uint64(self._low % 2**64)
 
     @property
     def bits(self) -> int:
@@ -51,9 +51,9 @@ class _Integers:
         """Return the ids with such numbers."""
         return pa.array((numbers + np.uint64(self._low % 2**64)).view(np.int64))
 
-    def as_read(self, held: NDArray[np.signedinteger]) -> pa.Array:
-        """Return the ids of which this is held."""
-        return pa.array(held.astype(np.int64))
+    def as_read(self, values: NDArray[np.signedinteger]) -> pa.Array:
+        """Return the ids that these values stand for."""
+        return pa.array(values.astype(np.int64))
 
 
 class _Texts:
@@ -72,7 +72,7 @@ class _Texts:
 
     def in_order(self) -> Callable[[NDArray[np.signedinteger]], NDArray[np.uint64]]:
         self._texts, place = self._codes.in_order()
-        return lambda held: place[held].astype(np.uint64)
+        return lambda codes: place[codes].astype(np.uint64)
 
     @property
     def bits(self) -> int:
@@ -87,11 +87,11 @@ class _Texts:
             texts = texts.take(pa.array(distinct))
         return pa.DictionaryArray.from_arrays(pa.array(local.astype(np.int32, copy=False)), texts.cast(pa.string()))
 
-    def as_read(self, held: NDArray[np.signedinteger]) -> pa.Array:
-        return self._codes.texts.take(pa.array(held)).cast(pa.string())
+    def as_read(self, codes: NDArray[np.signedinteger]) -> pa.Array:
+        return self._codes.texts.take(pa.array(codes)).cast(pa.string())
 
 
-class _Held(NamedTuple):
+class _Columns(NamedTuple):
     """Columns of a batch; None where all rows have the same value."""
 
     src: NDArray[np.signedinteger]
@@ -105,7 +105,7 @@ class HeldPairs:
 
     def __init__(self, columns: HeldColumns, *, is_undirected: bool) -> None:
         self._columns, self._is_undirected = columns, is_undirected
-        self._batches: list[_Held] = []
+        self._batches: list[_Columns] = []
         self._rows = 0
         self._id_type: pa.DataType | None = None
         self._ends: list[_Integers | _Texts] = []
@@ -122,15 +122,15 @@ class HeldPairs:
             self._id_type, kind = id_type, _Integers if pa.types.is_int64(id_type) else _Texts
             first = kind()
             self._ends = [first, first if self._is_undirected else kind()]
-        held = self._columns.bytes_of(self._rows + rows.num_rows) + sum(one.nbytes for one in self._ends)
-        if id_type != self._id_type or held > self._columns.most_bytes or weight_total >= 2**63:
+        nbytes = self._columns.bytes_of(self._rows + rows.num_rows) + sum(end.nbytes for end in self._ends)
+        if id_type != self._id_type or nbytes > self._columns.most_bytes or weight_total >= 2**63:
             return False
-        src, dst = (one.add(ids) for one, ids in zip(self._ends, rows.columns[:2], strict=True))
-        if sum(one.bits for one in self._ends) > 64:
+        src, dst = (end.add(ids) for end, ids in zip(self._ends, rows.columns[:2], strict=True))
+        if sum(end.bits for end in self._ends) > 64:
             return False
         weight = rows["weight"].to_numpy().copy() if self._columns.has_weights else None
         last_ts = rows["last_ts"].to_numpy().copy() if self._columns.has_times else None
-        self._batches.append(_Held(src, dst, weight, last_ts))
+        self._batches.append(_Columns(src, dst, weight, last_ts))
         self._rows += rows.num_rows
         return True
 
@@ -138,12 +138,12 @@ class HeldPairs:
         """Yield the rows as they came."""
         schema = rows_schema(self._id_type)
         for src, dst, weight, last_ts in self._let_go():
-            ends = (end.as_read(held) for end, held in zip(self._ends, (src, dst), strict=True))
-            values = constant_column(ONE, src.size) if weight is None else pa.array(weight)
+            ends = (end.as_read(values) for end, values in zip(self._ends, (src, dst), strict=True))
+            weights = constant_column(ONE, src.size) if weight is None else pa.array(weight)
             times = pa.nulls(src.size, pa.int64()) if last_ts is None else pa.array(last_ts)
-            yield pa.RecordBatch.from_arrays([*ends, values, constant_column(1, src.size), times], schema=schema)
+            yield pa.RecordBatch.from_arrays([*ends, weights, constant_column(1, src.size), times], schema=schema)
 
-    def _let_go(self) -> Iterator[_Held]:
+    def _let_go(self) -> Iterator[_Columns]:
         """Yield the batches as they came; one that was yielded is not held any more."""
         self._batches.reverse()
         while self._batches:
@@ -153,8 +153,8 @@ class HeldPairs:
         """Write the pairs that weigh something as "edges", and those that have decayed as "decayed"."""
         if not self._rows:
             return
-        weight = np.concatenate([one.weight for one in self._batches]) if self._columns.has_weights else None
-        newest = np.concatenate([one.last_ts for one in self._batches]) if self._columns.has_times else None
+        weight = np.concatenate([batch.weight for batch in self._batches]) if self._columns.has_weights else None
+        newest = np.concatenate([batch.last_ts for batch in self._batches]) if self._columns.has_times else None
         sums = sum_pairs(self._words(), weight, newest)
         if sums.weight is None or sums.weight.min() > 0:
             self._write(attempt, "edges", sums)
@@ -164,7 +164,7 @@ class HeldPairs:
 
     def _words(self) -> NDArray[np.uint64]:
         """Return each pair as one word, in the order of its ids; no batch is held any more."""
-        src_number, dst_number = (one.in_order() for one in self._ends)
+        src_number, dst_number = (end.in_order() for end in self._ends)
         shift = np.uint64(self._ends[1].bits)
         words, row = np.empty(self._rows, np.uint64), 0
         for batch in self._let_go():
@@ -178,8 +178,8 @@ class HeldPairs:
     def _write(self, attempt: Attempt, role: str, sums: PairSums) -> None:
         category = pa.dictionary(pa.uint32(), pa.string())
         is_text = self._id_type == pa.string()
-        fields = {one.name: one for one in EDGES.schema_for(self._id_type)}
-        fields |= {name: one.with_type(category) for name, one in fields.items() if name.endswith("_type")}
+        fields = {field.name: field for field in EDGES.schema_for(self._id_type)}
+        fields |= {name: field.with_type(category) for name, field in fields.items() if name.endswith("_type")}
         if is_text:
             ids = pa.dictionary(pa.int32(), pa.string())
             fields |= {name: fields[name].with_type(ids) for name in ("src_id", "dst_id")}
@@ -190,8 +190,8 @@ class HeldPairs:
             with storage.parquet_writer(attempt.path(role, "parquet"), schema, constant) as writer:
                 stop = min(first + file_rows, sums.words.size)
                 for row in range(first, stop, _GROUP_ROWS):
-                    some = sums.take(slice(row, min(row + _GROUP_ROWS, stop)))
-                    writer.write_table(pa.Table.from_arrays(self._arrays(some), schema=schema))
+                    group = sums.take(slice(row, min(row + _GROUP_ROWS, stop)))
+                    writer.write_table(pa.Table.from_arrays(self._arrays(group), schema=schema))
 
     def _arrays(self, sums: PairSums) -> list[pa.Array]:
         n, bits = sums.words.size, self._ends[1].bits
@@ -203,8 +203,8 @@ class HeldPairs:
         else:
             weight = constant_column(ONE, n) if sums.events is None else pa.array(sums.events * ONE)
         src_type, dst_type = (
-            pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.uint32)), [one])
-            for one in (self._columns.src_type, self._columns.dst_type)
+            pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.uint32)), [node_type])
+            for node_type in (self._columns.src_type, self._columns.dst_type)
         )
         last_ts = pa.nulls(n, pa.int64()) if sums.newest is None else pa.array(sums.newest)
         relation = constant_column(self._columns.relation, n)

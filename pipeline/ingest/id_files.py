@@ -55,7 +55,7 @@ def read_id_pieces(
 
 
 def _table(batch: RawBatch, types: Mapping[str, pa.DataType], piece: FilePiece, key: str) -> pa.Table:
-    for line in batch.broken:
+    for line in batch.unreadable:
         raise InputError(
             f"{key} {piece.address} row {line.row:,} (from 0) can't be read: {line.why}, {line.text[:100]!r}; repair it"
         )

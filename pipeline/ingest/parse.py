@@ -112,7 +112,7 @@ class ParsePayload:
     task: ParseTask
     rules: ParseRules
     own_days: tuple[int, ...] | None = None  # None: all rows go together
-    held: HeldColumns | None = None  # the task has all rows of a relation, and adds them up if it can hold them
+    held_columns: HeldColumns | None = None  # the task has all rows of a relation, and adds them up if it can hold them
 
 
 def rows_schema(id_type: pa.DataType) -> pa.Schema:
@@ -190,11 +190,11 @@ def _newest(ts: NDArray[np.int64], is_kept: NDArray[np.bool_] | None) -> int | N
 def _counts_of(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: FilePiece, **figures: Any) -> Counts:
     """Return what became of a batch's rows."""
     rows = verdicts.counts()
-    if raw.broken:
-        rows[RowVerdict.UNREADABLE_LINE] = rows.get(RowVerdict.UNREADABLE_LINE, 0) + len(raw.broken)
+    if raw.unreadable:
+        rows[RowVerdict.UNREADABLE_LINE] = rows.get(RowVerdict.UNREADABLE_LINE, 0) + len(raw.unreadable)
     examples = examples_of(raw, verdicts, piece.relative, rules.time_form)
     return Counts(
-        read=len(raw.rows) + len(raw.broken),
+        read=len(raw.rows) + len(raw.unreadable),
         kept=rows.get(RowVerdict.KEPT, 0),
         late=rows.get(RowVerdict.LATE, 0),
         early=rows.get(RowVerdict.EARLY, 0),
@@ -286,8 +286,8 @@ def _rejections(raw: RawBatch, verdicts: Verdicts, rules: ParseRules, piece: Fil
     batches, place = [], (rules.section, piece.relative)
     if verdicts.codes is not None:
         batches.append(rejected_rows(place, raw.rows, raw.values, verdicts.codes))
-    if raw.broken:
-        batches.append(rejected_lines(place, [line.row for line in raw.broken], [line.text for line in raw.broken]))
+    if lines := raw.unreadable:
+        batches.append(rejected_lines(place, [line.row for line in lines], [line.text for line in lines]))
     if len(batches) == 1:
         return batches[0]
     return pa.concat_batches(batches) if batches else _NONE_REJECTED

@@ -34,7 +34,7 @@ class RawBatch:
     values: dict[str, pa.Array]
     wrong_type: NDArray[np.bool_] | None = None  # rows with a value that its column can't hold, such as an id [1]
     is_header: NDArray[np.bool_] | None = None  # rows that are the header again: files were joined
-    broken: list[BrokenLine] = field(default_factory=list)
+    unreadable: list[BrokenLine] = field(default_factory=list)
     blank_lines: int = 0
     comment_lines: int = 0
     header_lines: int = 0

@@ -28,14 +28,14 @@ def examples_of(raw: RawBatch, verdicts: Verdicts, file: str, form: TimeForm) ->
         if verdict != RowVerdict.KEPT and verdict != RowVerdict.EARLY and len(at):
             position, words = _example(raw, verdict, at, form)
             examples[verdict] = f"{words} (row {raw.rows[position]} of {file})"
-    if raw.broken:
+    if raw.unreadable:
         examples[RowVerdict.UNREADABLE_LINE] = about_line(raw, file)
     return examples
 
 
 def about_line(raw: RawBatch, file: str) -> str:
     """Describe the first line that is no row: what is wrong with it, its length, number and file."""
-    line = raw.broken[0]
+    line = raw.unreadable[0]
     return f"{line.why}, {len(line.text):,} characters (row {line.row} of {file})"
 
 

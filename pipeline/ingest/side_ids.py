@@ -53,7 +53,7 @@ def one_target_a_row(raw: RawBatch, separator: str | None, name: str, piece: Fil
         values={**columns, "target": values},
         wrong_type=_of_rows(raw.wrong_type, row),
         is_header=_of_rows(raw.is_header, row),
-        broken=raw.broken,
+        unreadable=raw.unreadable,
         blank_lines=raw.blank_lines,
         comment_lines=raw.comment_lines,
         header_lines=raw.header_lines,

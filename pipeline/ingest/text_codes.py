@@ -72,16 +72,16 @@ class TextCodes:
     def order(self) -> NDArray[np.int64]:
         """Return the numbers of the texts in the order of their bytes."""
         offsets = self._offsets[: self._texts + 1]
-        shared, words = shared_bytes(offsets, self._data), np.empty(self._texts, np.uint64)
-        words_of_texts(offsets, self._data, shared, words)
+        prefix, words = shared_bytes(offsets, self._data), np.empty(self._texts, np.uint64)
+        words_of_texts(offsets, self._data, prefix, words)
         order = np.argsort(words)
-        ordered = words[order]
+        word_of_place = words[order]
         is_tied = np.zeros(self._texts, np.bool_)
-        is_tied[1:] = ordered[1:] == ordered[:-1]
+        is_tied[1:] = word_of_place[1:] == word_of_place[:-1]
         is_tied[:-1] |= is_tied[1:]
         if is_tied.any():  # the order of these among all others is known
-            tied = order[is_tied]
-            order[is_tied] = tied[pc.array_sort_indices(self.texts.take(pa.array(tied))).to_numpy()]
+            ties = order[is_tied]
+            order[is_tied] = ties[pc.array_sort_indices(self.texts.take(pa.array(ties))).to_numpy()]
         return order
 
     def _make_room(self, texts: int, size: int) -> None:

@@ -226,7 +226,7 @@ def _whole_payloads(
         # A row of text takes four bytes or more; one that packs better is found out as it is read.
         whole = split_tasks(sources, held.most_rows, 4 * held.most_rows)
         if len(whole) == 1:
-            return [ParsePayload(whole[0], rules, held=held)]
+            return [ParsePayload(whole[0], rules, held_columns=held)]
     return _payloads(sources, rules, None)
 
 

@@ -55,7 +55,7 @@ class Readback:
                     columns = [batch.values[name].cast(pa.string()).cast(pa.binary()).to_pylist() for name in names]
                     values = [list(map(_text, row)) for row in zip(*columns, strict=True)]
                     self.rows |= dict(zip(batch.rows.tolist(), values, strict=True))
-                    self.broken |= {line.row: line.text for line in batch.broken}
+                    self.broken |= {line.row: line.text for line in batch.unreadable}
                     if batch.is_header is not None:
                         self.headers |= set(batch.rows[batch.is_header].tolist())
                     self.blank_lines += batch.blank_lines

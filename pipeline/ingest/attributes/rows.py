@@ -120,8 +120,8 @@ def check_attributes(raw: RawBatch, rules: AttributeRules, piece: FilePiece) -> 
         has_int64_ids=is_int64,
         odd_ids={} if is_int64 else {"id": odd_ids(columns[0])},
     )
-    if raw.broken:
-        reason, count = REASONS[RowVerdict.UNREADABLE_LINE], len(raw.broken)
+    if raw.unreadable:
+        reason, count = REASONS[RowVerdict.UNREADABLE_LINE], len(raw.unreadable)
         counts += Counts(count, rejected={reason: count}, examples={reason: about_line(raw, piece.relative)})
     return CheckedRows(rows, _rejections(raw, verdicts, rules, piece), counts, piece.relative)
 
@@ -162,7 +162,7 @@ def _rejections(raw: RawBatch, verdicts: Verdicts, rules: AttributeRules, piece:
             row_values = {name: column[number] for name, column in values.items()}
             reason = REASONS[RowVerdict(int(codes[position]))]
             rows.append(rejected_row(rules, piece.relative, int(raw.rows[position]), ids[number], row_values, reason))
-    for line in raw.broken:
+    for line in raw.unreadable:
         reason = REASONS[RowVerdict.UNREADABLE_LINE]
         rows.append(rejected_row(rules, piece.relative, line.row, None, {"line": line.text}, reason))
     return pa.RecordBatch.from_pylist(rows, schema=REJECTED_ATTRIBUTES.schema)

@@ -125,10 +125,10 @@ class CsvFile:
 
     def _blocks(self) -> Iterator[_Block]:
         """Cut the text where a record ends: where a line does, unless it is within quotes."""
-        held, line = b"", self._line
+        rest, line = b"", self._line
         for block, is_last in with_last(self._rest):
-            data = held + block if held else block
-            held = b""
+            data = rest + block if rest else block
+            rest = b""
             if not self._has_quotes(data):
                 count, ends = _count_of_lines(data)
                 is_plain = b"\0" not in data and not self._has_comments(data)
@@ -138,7 +138,7 @@ class CsvFile:
             records = self._find(data, is_last=is_last)
             self._line = line + records.lines
             self._refuse_open(records, len(data) - records.consumed, is_last)
-            held = data[records.consumed :]
+            rest = data[records.consumed :]
             yield _Block(data[: records.consumed], line, records)
             line += records.lines
 
@@ -169,15 +169,15 @@ class CsvFile:
                 f"line ends out of place, or set input.quote = '' if quotes are text"
             )
         batch = self._raw(first + np.flatnonzero(is_whole), table, columns, block.data)
-        batch.broken = [self._broken(first, block.data, records, int(at)) for at in bad]
+        batch.unreadable = [self._broken_line(first, block.data, records, int(at)) for at in bad]
         batch.blank_lines, batch.comment_lines = records.blanks, records.comments
         return batch, count
 
     def _parse(self, data: bytes, width: int, positions: Iterable[int]) -> pa.Table:
         """Some columns of whole records as bytes; they are named by their positions, since names may repeat."""
-        wanted = [str(position) for position in positions] or ["0"]
+        names = [str(position) for position in positions] or ["0"]
         if not data:
-            return pa.table({position: pa.array([], pa.binary()) for position in wanted})
+            return pa.table({position: pa.array([], pa.binary()) for position in names})
         if data.startswith(BOM_UTF8):  # within a file a mark is text, and the parser would drop it
             data = b"\n" + data
         return pacsv.read_csv(
@@ -191,8 +191,8 @@ class CsvFile:
                 newlines_in_values=self._has_quotes(data),
             ),
             convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(wanted, pa.binary()),
-                include_columns=wanted,
+                column_types=dict.fromkeys(names, pa.binary()),
+                include_columns=names,
                 null_values=[""],
                 strings_can_be_null=True,
             ),
@@ -203,8 +203,8 @@ class CsvFile:
         arrays = {names[int(position)]: one_chunk(table.column(position)) for position in table.column_names}
         is_header = self._headers_among(arrays, data)
         if self._stand_in and self._has_quotes(data):  # values may hold the delimiter
-            there, here = self._dialect.delimiter.encode(), self._stand_in
-            arrays = {name: pc.replace_substring(array, here, there) for name, array in arrays.items()}
+            delimiter, stand_in = self._dialect.delimiter.encode(), self._stand_in
+            arrays = {name: pc.replace_substring(array, stand_in, delimiter) for name, array in arrays.items()}
         # As strings, unchecked: UTF-8 is checked row by row, where values are judged.
         values = {role: arrays[name].view(pa.string()) for role, name in columns.items()}
         return RawBatch(rows, values, is_header=is_header)
@@ -238,7 +238,7 @@ class CsvFile:
         is_header[rows[is_own]] = True
         return is_header
 
-    def _broken(self, first: int, data: bytes, records: Records, at: int) -> BrokenLine:
+    def _broken_line(self, first: int, data: bytes, records: Records, at: int) -> BrokenLine:
         raw = data[records.start[at] : records.stop[at]]
         if self._stand_in:
             raw = raw.replace(self._stand_in, self._dialect.delimiter.encode())
@@ -264,9 +264,9 @@ class CsvFile:
             over = _line_ends(block.data[start:stop])
             self._refuse_quote(line, f"opens a value over {over + 1:,} lines that ends in the middle of a row")
 
-    def _refuse_quote(self, line: int, what: str) -> None:
+    def _refuse_quote(self, line: int, fault: str) -> None:
         raise InputError(
-            f"{self._piece.address} line {line:,}: a quote {what}. A quote is missing or one too many: repair the "
+            f"{self._piece.address} line {line:,}: a quote {fault}. A quote is missing or one too many: repair the "
             "line (quotes inside values are doubled), or set input.quote = '' if quotes are text in this file"
         )
 
@@ -284,9 +284,9 @@ class CsvFile:
                 f" If lines that begin with '{mark}' are comments, set input.comment = '{mark}', and input.header = "
                 "false with input.columns where no other line names the columns."
             )
-        others = [mark for mark in ("::", "\t", ";", "|", ",", " ") if mark != self._dialect.delimiter]
-        if len(names) == 1 and (other := next((mark for mark in others if mark in names[0]), None)):
-            return f" Its columns seem to be parted by {other!r}: set input.delimiter."
+        marks = [mark for mark in ("::", "\t", ";", "|", ",", " ") if mark != self._dialect.delimiter]
+        if len(names) == 1 and (delimiter := next((mark for mark in marks if mark in names[0]), None)):
+            return f" Its columns seem to be parted by {delimiter!r}: set input.delimiter."
         if sum(name.replace(".", "", 1).isdigit() for name in names) > len(names) / 2:
             return " It seems to have no header: set input.header = false and name its columns in input.columns."
         return ""

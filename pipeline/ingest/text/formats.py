@@ -37,7 +37,7 @@ class TextFormat:
     @classmethod
     def from_keys(cls, keys: Mapping[str, Any]) -> TextFormat:
         """Return the format that a section of the configuration describes; the mapping may hold other keys."""
-        values: dict[str, Any] = {one.name: keys[one.name] for one in fields(cls) if one.name in keys}
+        values: dict[str, Any] = {field.name: keys[field.name] for field in fields(cls) if field.name in keys}
         for name in ("columns", "null_values"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)

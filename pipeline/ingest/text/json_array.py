@@ -41,7 +41,7 @@ def lines_of_array(address: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
                 if stop is None:
                     break
                 if stop < 0:
-                    raise _broken(address, line + text.count("\n", 0, at), "an element is no JSON")
+                    raise _error_at(address, line + text.count("\n", 0, at), "an element is no JSON")
                 elements.append(text[at:stop].translate(_LINE_ENDS))
                 state, at = "after", stop
             elif state in ("first", "after") and sign == "]":
@@ -49,12 +49,12 @@ def lines_of_array(address: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
             elif state == "after" and sign == ",":
                 state, at = "next", at + 1
             else:
-                what = "something stands after the end" if state == "end" else "a comma is missing"
-                raise _broken(address, line + text.count("\n", 0, at), what)
+                fault = "something stands after the end" if state == "end" else "a comma is missing"
+                raise _error_at(address, line + text.count("\n", 0, at), fault)
         if elements:
             yield "".join(element + "\n" for element in elements).encode("utf-8", "surrogateescape")
     if state != "end":
-        raise _broken(address, line + text.count("\n"), "the file ends")
+        raise _error_at(address, line + text.count("\n"), "the file ends")
 
 
 def _end_of_blanks(text: str, at: int) -> int:
@@ -74,8 +74,8 @@ def _end_of_value(decoder: json.JSONDecoder, text: str, at: int, is_last: bool) 
     return None if stop == len(text) and not is_last else stop  # the digits of a number may go on
 
 
-def _broken(address: str, line: int, what: str) -> InputError:
+def _error_at(address: str, line: int, fault: str) -> InputError:
     return InputError(
-        f"{address} line {line:,}: {what} in a JSON array, and what follows can't be told apart. Write or copy the "
+        f"{address} line {line:,}: {fault} in a JSON array, and what follows can't be told apart. Write or copy the "
         "file again"
     )

@@ -36,10 +36,10 @@ def read_json(piece: FilePiece, columns: Mapping[str, str], text: TextFormat) ->
             absent = {role: name for role, name in absent.items() if name not in keys}
         elif absent:  # parsing every block once more is dear
             absent = {role: name for role, name in absent.items() if f'"{name}"'.encode() not in block}
-        batch.blank_lines = len(_lines(block)) - len(batch.rows) - len(batch.broken)
-        batch.broken = [line._replace(row=row + line.row) for line in batch.broken]
+        batch.blank_lines = len(_lines(block)) - len(batch.rows) - len(batch.unreadable)
+        batch.unreadable = [line._replace(row=row + line.row) for line in batch.unreadable]
         batch.rows += row
-        row += len(batch.rows) + len(batch.broken)
+        row += len(batch.rows) + len(batch.unreadable)
         yield batch
     if keys:  # else no line is an object, and each is rejected
         refuse_missing(piece, absent, keys)
@@ -130,7 +130,7 @@ def _count_of_objects(block: bytes) -> int | None:
 def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
     """Read a block line by line: kinds may be mixed, integers of any size, lines broken."""
     rows: list[int] = []
-    broken: list[BrokenLine] = []
+    broken_lines: list[BrokenLine] = []
     values: dict[str, list[str | None]] = {role: [] for role in columns}
     wrong: list[bool] = []
     kinds = {role: kind_of(role) for role in columns}
@@ -141,7 +141,7 @@ def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
             row = None
         if not isinstance(row, dict):
             why = "no JSON object" + _PRETTY * (line.strip() == b"{")
-            broken.append(BrokenLine(number, line.decode(errors="replace").strip(), why))
+            broken_lines.append(BrokenLine(number, line.decode(errors="replace").strip(), why))
             continue
         rows.append(number)
         is_wrong = False
@@ -158,7 +158,7 @@ def _json_by_python(block: bytes, columns: Mapping[str, str]) -> RawBatch:
             values[role].append(value)
         wrong.append(is_wrong)
     arrays = {role: _strings(column) for role, column in values.items()}
-    return RawBatch(np.array(rows, np.int64), arrays, np.array(wrong, np.bool_), broken=broken)
+    return RawBatch(np.array(rows, np.int64), arrays, np.array(wrong, np.bool_), unreadable=broken_lines)
 
 
 def _lines(block: bytes) -> list[bytes]:

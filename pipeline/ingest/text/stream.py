@@ -57,17 +57,17 @@ def text_blocks(piece: FilePiece, encoding: str | None) -> Iterator[bytes]:
 def cut_at_lines(piece: FilePiece, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield text that is cut anywhere in blocks as :func:`text_blocks` does."""
     parts: list[bytes] = []
-    held = 0
+    size = 0
     for chunk in chunks:
         # A CR at the end may be half of a CR LF.
         cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, -1)) + 1
         if cut:
             yield b"".join([*parts, chunk[:cut]]) if parts else chunk[:cut]
-            parts, held = [], 0
+            parts, size = [], 0
         if cut < len(chunk):
             parts.append(chunk[cut:])
-            held += len(chunk) - cut
-            if held > MAX_LINE:
+            size += len(chunk) - cut
+            if size > MAX_LINE:
                 raise InputError(
                     f"{piece.address} has a line of more than {MAX_LINE:,} bytes; is it text? Its lines have to end in "
                     "LF, CR LF or CR, and a JSON file must not be one object"
@@ -102,10 +102,10 @@ def text_chunks(piece: FilePiece, encoding: str | None) -> Iterator[bytes]:
         while 0 < len(start) < 4 and (more := _read(piece, stream, size)):
             start += more
         _refuse_foreign(piece, start)
-        mark, marked = next(((mark, name) for mark, name in _MARKS if start.startswith(mark)), (b"", ""))
+        mark, mark_name = next(((mark, name) for mark, name in _MARKS if start.startswith(mark)), (b"", ""))
         name = codecs.lookup(encoding or "utf-8").name
-        if marked and not name.startswith(marked):
-            name = marked  # the mark is in the bytes, and the key is a habit
+        if mark_name and not name.startswith(mark_name):
+            name = mark_name  # the mark is in the bytes, and the key is a habit
         if name == "utf-8":
             chunk = start.removeprefix(mark)
             while chunk:
@@ -151,6 +151,6 @@ def _read(piece: FilePiece, stream: pa.NativeFile, size: int) -> bytes:
 
 
 def _refuse_foreign(piece: FilePiece, start: bytes) -> None:
-    for magic, what in _FOREIGN:
+    for magic, kind in _FOREIGN:
         if start.startswith(magic):
-            raise InputError(f"{piece.address} is named as text, and its bytes are {what}")
+            raise InputError(f"{piece.address} is named as text, and its bytes are {kind}")
