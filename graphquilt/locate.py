@@ -105,7 +105,7 @@ class LocatedRelease:
 def locate(path: str | os.PathLike[str] | ObjectPath, name: str = "default", *, deep: bool = False) -> LocatedRelease:
     """Find the release that an address means, and compare its files with its manifest.
 
-    Compared are names, sizes and footers of the files, and every byte of small ones; with ``deep`` every byte of all.
+    It compares names, sizes and footers of the files, and every byte of small ones; with ``deep`` every byte of all.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 Rows are sorted by (node_type, node_id) and no row group mixes types, so the statistics of a footer tell which row
 group could hold a node. Files are mapped when the table is opened: it stays readable after its release is removed.
-Of an object the footer is read then, and of columns the bytes that are asked for: a release must stay while it is read.
+The footer of an object is read then, its columns where they are asked for: a release must stay while it is read.
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ parse_share = number(float, 0, 1, "a share, from 0 on and below 1")
 
 
 def parse_dask(text: str) -> str:
-    """Return the address of a scheduler. Of any other, Dask knows after a minute."""
+    """Return the address of a scheduler. Dask finds out about any other after a minute."""
     if not _DASK_ADDRESS.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no address of a Dask scheduler; write tcp://HOST:8786")
     return text

@@ -1,6 +1,6 @@
 """One bar for a run on a terminal: "5/8 embed · round 2/3 · 40 % · 1 min left".
 
-Which stage is at work, the engine is told; tasks that have ended leave records on storage; what is still to come is
+The engine is told which stage is at work; tasks that have ended leave records on storage; what is still to come is
 what ``graphquilt plan`` says of it, at the pace so far.
 """
 

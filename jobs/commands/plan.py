@@ -275,7 +275,7 @@ def _workspace(config: PipelineConfig, root: Location, options: argparse.Namespa
 
 
 def _stages(workspace: Workspace | None) -> dict[str, str]:
-    """Return by stage "made" or "to do". Of an input that was touched since it was read, all is taken as to do."""
+    """Return "made" or "to do" by stage. All is taken as to do if the input was touched since it was read."""
     from pipeline.stages.chain import STAGES
 
     if workspace is None:

@@ -56,7 +56,7 @@ def with_values(text: str, section: str, values: Mapping[str, Any], dropped_keys
     """Set keys of a section in the text of a TOML file.
 
     A line with the key is changed and keeps its comment; a commented default (``# key = 1``) becomes the line;
-    other keys are added at the section's end. Lines of ``dropped_keys`` keys are commented out.
+    other keys are added at the section's end. Lines of ``dropped_keys`` are commented out.
 
     Parameters
     ----------

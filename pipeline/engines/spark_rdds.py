@@ -43,8 +43,8 @@ class PieceRdd:
         """Return partitions by a column of pieces, which is the bucket."""
         if column != Piece._fields[0]:
             raise ValueError(f"rows are placed by {Piece._fields[0]}, not by {column}")
-        dealt = self.rdd.map(_by_bucket).partitionBy(count, int).values()
-        return PieceRdd(self.context, dealt)
+        by_bucket = self.rdd.map(_by_bucket).partitionBy(count, int).values()
+        return PieceRdd(self.context, by_bucket)
 
     def sortWithinPartitions(self, *columns: str) -> PieceRdd:  # noqa: N802
         """Return the pieces of each partition in order: a task holds all of them, as they were packed."""

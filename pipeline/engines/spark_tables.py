@@ -224,11 +224,11 @@ class SparkTables:
         self, sides: Sequence[tuple[SparkFrame, Sink]], buckets: int, opener: Opener, result: SparkFrame
     ) -> SparkFrame:
         """Return the frame of buckets that an opener opens, once its rows are brought together."""
-        dealt = [self._map(part, sink) for frame, sink in sides for part in frame.parts]
-        if not dealt:
+        pieces = [self._map(part, sink) for frame, sink in sides for part in frame.parts]
+        if not pieces:
             return replace(result, parts=())
         # Pieces in order: what comes of them does not depend on which arrives first.
-        rows = place_by_id(_union(dealt), "bucket", buckets).sortWithinPartitions("source", "number")
+        rows = place_by_id(_union(pieces), "bucket", buckets).sortWithinPartitions("source", "number")
         return replace(result, parts=(FramePart(rows, buckets, opener),))
 
     def _map(self, part: FramePart, sink: Sink, name: str = "deal") -> Rows:

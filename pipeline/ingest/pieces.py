@@ -39,7 +39,7 @@ class FilePiece:
 
     @property
     def folder_values(self) -> dict[str, str | None]:
-        """Columns told by the path: ``event=click/part-0.parquet`` has event = "click"."""
+        """Columns that the path names: ``event=click/part-0.parquet`` has event = "click"."""
         values: dict[str, str | None] = {}
         if self.snapshot is not None:  # whose log knows better: folders may be named after anything
             return values

@@ -33,7 +33,7 @@ def take_vectors(locations: Sequence[Location], name: str, rows: NDArray[np.int6
 
     Cost
     ----
-    Of pages as they are written, what the rows take; of others, their row groups, decoded.
+    What the rows take, of pages as they are written; of others, their row groups, decoded.
     """
     first = 0
     pieces = []
