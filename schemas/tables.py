@@ -257,11 +257,12 @@ BLOCK_NODES = TableContract(
     file_format="arrow",
 )
 
-#: The stored entries of a block, row after row, neighbours of a row in node_key order.
+#: The stored entries of a block, row after row, neighbours of a row in node_key order; weights, unless all are 1.
 BLOCK_EDGES = TableContract(
     name="block_edges",
     version=1,
-    schema=_columns(neighbor_row=pa.int32(), weight=pa.float32()),
+    schema=_columns(neighbor_row=pa.int32()),
+    optional=_columns(weight=pa.float32()),
     key=(),
     file_format="arrow",
 )

@@ -190,7 +190,6 @@ class Block:
         table, entries = storage.map_arrow(nodes), storage.map_arrow(edges)
         indptr = np.zeros(table.num_rows + 1, np.int64)
         np.cumsum(storage.column(table, "entries"), out=indptr[1:])
-        edge_weight = storage.column(entries, "weight")
         return cls(
             part_id=part_id,
             node_ix=storage.column(table, "node_ix"),
@@ -201,7 +200,7 @@ class Block:
             weight=storage.column(table, "weight"),
             indptr=indptr,
             neighbor=storage.column(entries, "neighbor_row"),
-            edge_weight=None if bool((edge_weight == 1).all()) else edge_weight,
+            edge_weight=storage.column(entries, "weight") if "weight" in entries.column_names else None,
             routes=_read_routes(routes) if routes else {},
             features=FeatureTable([features]).take(storage.column(table, "node_ix")) if features else None,
         )
@@ -223,10 +222,10 @@ class Block:
                 schema=BLOCK_NODES.schema,
             ),
         )
-        weight = self.edge_weight if self.edge_weight is not None else np.ones(self.neighbor.size, np.float32)
-        storage.write_arrow(
-            edges, pa.Table.from_arrays([pa.array(self.neighbor), pa.array(weight)], schema=BLOCK_EDGES.schema)
-        )
+        entries = pa.Table.from_arrays([pa.array(self.neighbor)], schema=BLOCK_EDGES.schema)
+        if self.edge_weight is not None:
+            entries = entries.append_column(BLOCK_EDGES.optional.field("weight"), pa.array(self.edge_weight))
+        storage.write_arrow(edges, entries)
 
 
 def write_routes(file: Path, routes: Mapping[int, NDArray[np.int32]]) -> None:
