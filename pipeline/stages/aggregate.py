@@ -23,19 +23,19 @@ NAME = "aggregate"
 
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Write the files of the tables that a run with this configuration has; publishing them is another stage's."""
-    written: dict[str, WrittenTable[Any]] = {}
+    tables: dict[str, WrittenTable[Any]] = {}
     earlier_codes = open_codes(config, workspace) if config.codes.of_vectors else None
-    table_run = TableRun(engine, config, workspace, written, earlier_codes)
+    table_run = TableRun(engine, config, workspace, tables, earlier_codes)
     records: list[TaskRecord[Any]] = [*judge_excluded_ids(table_run)]
-    fitted = fit_cold_rows(table_run)
-    maps = turn_maps(table_run, fitted, rotation_file(table_run)) if fitted.files else ()
-    records += [*fitted.records, *fitted.files, *maps]
+    cold_fit = fit_cold_rows(table_run)
+    maps = turn_maps(table_run, cold_fit, rotation_file(table_run)) if cold_fit.files else ()
+    records += [*cold_fit.records, *cold_fit.files, *maps]
     files: dict[str, list[OutputFile]] = {ATTRIBUTE_MAP.name: describe_task_files(maps, ATTRIBUTE_MAP.name)}
-    figures: dict[str, dict[str, Any]] = {ATTRIBUTE_MAP.name: codec.to_values(fitted.figures)}
+    figures: dict[str, dict[str, Any]] = {ATTRIBUTE_MAP.name: codec.to_values(cold_fit.figures)}
     for table in PUBLISHED_TABLES:
         figures[table.name] = codec.to_values(table.figures())
         if table.is_wanted(config):
-            output = written[table.name] = table.write(table_run)
+            output = tables[table.name] = table.write(table_run)
             files[table.name] = describe_task_files(output.files, table.name)
             figures[table.name] = codec.to_values(output.figures)
             records += output.records

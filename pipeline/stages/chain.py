@@ -46,16 +46,17 @@ def _input(config: PipelineConfig) -> Any:
     # Nor is which part of them a night reads.
     # The name is for people; the strengths count where the relations are joined.
     interactions: Any = config.input.model_dump(mode="json", exclude={"name", "path", "late_days", "late_change"})
-    others = [
-        one.model_dump(mode="json", exclude={"path", "strength", "late_days", "late_change"})
-        for one in config.all_relations[1:]
+    further_relations = [
+        relation.model_dump(mode="json", exclude={"path", "strength", "late_days", "late_change"})
+        for relation in config.all_relations[1:]
     ]
-    if others:
-        interactions = [interactions, others, sorted(config.numbered_types)]
+    if further_relations:
+        interactions = [interactions, further_relations, sorted(config.numbered_types)]
     if not config.attributes:
         return interactions
     attributes = {
-        name: one.model_dump(mode="json", exclude={"path", "strength"}) for name, one in config.attributes.items()
+        name: attribute_config.model_dump(mode="json", exclude={"path", "strength"})
+        for name, attribute_config in config.attributes.items()
     }
     return [interactions, attributes]
 

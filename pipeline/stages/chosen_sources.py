@@ -102,37 +102,39 @@ def number_sources(payload: SourcesPayload, attempt: Attempt) -> int:
     else:
         texts = {"node_id": pa.string(), "node_type": pa.string()}
         pieces = [piece for task in payload.parse for piece in task.pieces]
-        chosen = read_id_pieces(pieces, texts, ["node_id"], f"{payload.section}.sources", payload.text).drop_null()
+        listed_nodes = read_id_pieces(
+            pieces, texts, ["node_id"], f"{payload.section}.sources", payload.text
+        ).drop_null()
         ids = NodeIds(payload.node_index)
-        node_ix, unknown = _numbers_of(chosen, types, ids, pieces[0].address, payload)
+        node_ix, unknown = _numbers_of(listed_nodes, types, ids, pieces[0].address, payload)
     storage.write_arrow(attempt.path("sources", "arrow"), pa.Table.from_arrays([pa.array(node_ix)], schema=_SCHEMA))
     return unknown
 
 
 def _numbers_of(
-    chosen: pa.Table, types: Mapping[str, tuple[int, int]], ids: NodeIds, path: str, payload: SourcesPayload
+    listed_nodes: pa.Table, types: Mapping[str, tuple[int, int]], ids: NodeIds, path: str, payload: SourcesPayload
 ) -> tuple[NDArray[np.int64], int]:
     """Return the ascending numbers of the nodes that a file names, and how many of its ids are of none."""
     key = f"{payload.section}.sources"
-    if "node_type" not in chosen.column_names and len(types) > 1:
+    if "node_type" not in listed_nodes.column_names and len(types) > 1:
         raise InputError(
             f"{key} {path} has no column node_type, and the graph has the types {sorted(types)}; add the column, "
             f"or set {payload.section}.source_type"
         )
     numbers = []
     for node_type, (first, stop) in types.items():
-        of_type = chosen
-        if "node_type" in chosen.column_names:
-            of_type = chosen.filter(pc.equal(chosen["node_type"], node_type))
+        of_type = listed_nodes
+        if "node_type" in listed_nodes.column_names:
+            of_type = listed_nodes.filter(pc.equal(listed_nodes["node_type"], node_type))
         node_id = pc.unique(of_type["node_id"].combine_chunks())
         positions = pc.drop_null(pc.index_in(node_id, value_set=ids.between(first, stop).cast(pa.string())))
         numbers.append(positions.to_numpy(zero_copy_only=False).astype(np.int64) + first)
     node_ix = np.sort(np.concatenate(numbers))
-    distinct = chosen.group_by(chosen.column_names).aggregate([]).num_rows
+    distinct = listed_nodes.group_by(listed_nodes.column_names).aggregate([]).num_rows
     match = IdMatch(distinct, sum(stop - first for first, stop in types.values()), node_ix.size)
     if match.is_no_match:
-        indexed = pa.concat_arrays([ids.between(*bounds).cast(pa.string()) for bounds in types.values()])
-        reason = why_no_match(chosen["node_id"], indexed, of_persons=payload.source_type in types)
+        graph_ids = pa.concat_arrays([ids.between(*bounds).cast(pa.string()) for bounds in types.values()])
+        reason = why_no_match(listed_nodes["node_id"], graph_ids, of_persons=payload.source_type in types)
         raise InputError(
             f"{match.describe(f'{key} {path}')} as {sorted(types)}; check the columns node_id and node_type, and "
             f"the window of the input. {reason}"

@@ -96,8 +96,8 @@ def _score(
         elif vectors is not None:
             tasks.append(Task("measure", workspace.work(NAME), vectors))
         if vectors and previous is None and config.codes.enabled:
-            added = config.codes.levels if config.codes.source == "residuals" else 0
-            codes = CodeScores(vectors.scoring, vectors.vectors, tuple(workspace.files(NODE_CODES)), added)
+            added_levels = config.codes.levels if config.codes.source == "residuals" else 0
+            codes = CodeScores(vectors.scoring, vectors.vectors, tuple(workspace.files(NODE_CODES)), added_levels)
             tasks.append(Task("measure-codes", workspace.work(NAME), codes))
         if vectors and config.interests.clusters:
             interests = _interests(config, workspace, vectors, previous)

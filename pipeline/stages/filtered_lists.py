@@ -42,12 +42,12 @@ def make_filtered_lists(
     ConfigError : the graph and its eigenvectors don't fit one worker.
     """
     graph = workspace.manifest("node_index").figures
-    listed = tuple(graph["types"][config.listed_type])
+    target_span = tuple(graph["types"][config.listed_type])
     rows, columns = sides_of_filter(config, graph["types"])
     counts = GraphCounts(graph["nodes"], graph["edges"], columns[1] - columns[0], is_exact=True)
     plan = plan_filter(config, counts, sources.rows)
     log.info('stage=embed lists=%d filter=%s reason="%s"', sources.rows, config.lists.filter, plan.reason)
-    length = solved_length(config, listed[1] - listed[0])
+    length = solved_length(config, target_span[1] - target_span[0])
     lists = config.lists.model_copy(update={"shards": None, "sources": None, "top_k": length})
     files, records = whole_graph(engine, config, workspace)
     tasks = TaskFolder(engine, sources.file.parent)
@@ -62,9 +62,9 @@ def make_filtered_lists(
     bounds = [min(BLOCK * (blocks * shard // shards), sources.rows) for shard in range(shards + 1)]
     rank = basis.result.rank if basis else 0
     of_basis = basis.file(BASIS) if basis and rank else None
-    of_graph = (files, rows, columns, listed, of_basis)
+    of_graph = (files, rows, columns, target_span, of_basis)
     payloads = [FilterPayload(lists, *of_graph, sources.file, span) for span in pairwise(bounds)]
-    solved = tasks.run_each(solve_filtered, "lists", payloads)
+    list_records = tasks.run_each(solve_filtered, "lists", payloads)
     figures = ListFigures(
         lists=sources.rows,
         unknown_sources=sources.unknown,
@@ -73,9 +73,11 @@ def make_filtered_lists(
         solver=str(lists.filter),
         solver_reason=plan.reason,
         error_kind="pointwise",
-        largest_bound=max(record.result.largest_bound for record in solved),
+        largest_bound=max(record.result.largest_bound for record in list_records),
         shards=shards,
         rank=rank,
     )
-    made = [*sources.records, *records, *([basis] if basis else ()), *solved]
-    return Outcome({"neighbor_lists": describe_task_files(solved, "lists")}, codec.to_values(figures), made)
+    all_records = [*sources.records, *records, *([basis] if basis else ()), *list_records]
+    return Outcome(
+        {"neighbor_lists": describe_task_files(list_records, "lists")}, codec.to_values(figures), all_records
+    )

@@ -34,9 +34,9 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     """Parse the input's files, judge the rejected share, and sum the rows of each pair."""
     sources = _sources(config, workspace)
     # Rows in working form, sums of them, node numbers.
-    needed = 3 * sum(source.bytes for of_relation in sources.values() for source in of_relation)
-    storage.require_free_space(workspace.root, needed, "ingest")
-    with naming_bytes(NAME, workspace, needed):
+    needed_bytes = 3 * sum(source.bytes for of_relation in sources.values() for source in of_relation)
+    storage.require_free_space(workspace.root, needed_bytes, "ingest")
+    with naming_bytes(NAME, workspace, needed_bytes):
         return _make_tables(engine, config, workspace, sources)
 
 
@@ -52,32 +52,32 @@ def _make_tables(
     attributes = NodeAttributes.read(engine, config, workspace)
     _refuse_changed(config, workspace)
 
-    has_int64_ids = attributes.has_int64_ids and all(one.has_int64_ids for one in relations)
+    has_int64_ids = attributes.has_int64_ids and all(relation.has_int64_ids for relation in relations)
     id_type = pa.int64() if has_int64_ids else pa.string()
-    before = next((one.night.before for one in relations if one.night.before), None)
-    if before is not None and any(one.is_of_other_ids(id_type) for one in relations):
+    before = next((relation.night.before for relation in relations if relation.night.before), None)
+    if before is not None and any(relation.is_of_other_ids(id_type) for relation in relations):
         log.info("stage=ingest ids=%s before=%s reason='all is read again'", id_type, before.id_type)
         return _make_tables(engine, config, workspace, sources, reads_all=True)
-    hashed = attributes.hash_values(engine, workspace.work(NAME), has_int64_ids=has_int64_ids)
-    pairs = [one.sum_pairs(engine, workspace, id_type) for one in relations]
-    records = [record for one in relations for record in one.rows.records]
+    hash_records = attributes.hash_values(engine, workspace.work(NAME), has_int64_ids=has_int64_ids)
+    pairs = [relation.sum_pairs(engine, workspace, id_type) for relation in relations]
+    records = [record for relation in relations for record in relation.rows.records]
     tables = {
-        "day_sums": [file for one in pairs for file in one.chunks],
-        NIGHT_SUMS: [file for one in pairs for file in one.sums],
-        "edges": [file for one in pairs for file in one.edges],
-        "decayed": [file for one in pairs for file in one.decayed],
+        "day_sums": [file for of_relation in pairs for file in of_relation.chunks],
+        NIGHT_SUMS: [file for of_relation in pairs for file in of_relation.sums],
+        "edges": [file for of_relation in pairs for file in of_relation.edges],
+        "decayed": [file for of_relation in pairs for file in of_relation.decayed],
         "rejected": [file for file in describe_task_files(records, "rejected") if file.rows],
-        "attribute_nodes": describe_task_files(hashed, "nodes"),
-        "attribute_features": describe_task_files(hashed, "features"),
+        "attribute_nodes": describe_task_files(hash_records, "nodes"),
+        "attribute_features": describe_task_files(hash_records, "features"),
         "rejected_attributes": [file for file in describe_task_files(attributes.records, "rejected") if file.rows],
     }
-    of_relations = {one.relation.name: one.figures(summed) for one, summed in zip(relations, pairs, strict=True)}
-    files = [source for one in relations for source in one.sources]
+    of_relations = {rows.relation.name: rows.figures(of_rows) for rows, of_rows in zip(relations, pairs, strict=True)}
+    files = [source for relation in relations for source in relation.sources]
     figures = IngestFigures(
-        **total(one.rows.counts for one in relations).figures()
-        | {"weight_total": sum(one.weight_total for one in relations)},
+        **total(relation.rows.counts for relation in relations).figures()
+        | {"weight_total": sum(relation.weight_total for relation in relations)},
         **{
-            name: sum(getattr(one, name) for one in of_relations.values())
+            name: sum(getattr(pair_figures, name) for pair_figures in of_relations.values())
             for name in ("pairs", "decayed_pairs", "files", "bytes_read")
         },
         id_type="int64" if has_int64_ids else "string",
@@ -86,18 +86,18 @@ def _make_tables(
         attributes=attributes.figures,
         relations=of_relations,
         relation_files={
-            "edges": tuple(len(one.edges) for one in pairs),
-            "decayed": tuple(len(one.decayed) for one in pairs),
+            "edges": tuple(len(of_relation.edges) for of_relation in pairs),
+            "decayed": tuple(len(of_relation.decayed) for of_relation in pairs),
         },
     )
     _report(figures, config, workspace)
     lineage = workspace.inputs.lineage
     of_lineage = {} if lineage is None else {"lineage": lineage.key, "start": lineage.start.isoformat()}
-    converted = [record for one in pairs for record in one.records]
+    rewrites = [record for of_relation in pairs for record in of_relation.records]
     return Outcome(
         tables,
         codec.to_values(figures),
-        [*records, *attributes.records, *hashed, *converted],
+        [*records, *attributes.records, *hash_records, *rewrites],
         {NIGHT_SUMS: of_lineage},
     )
 
@@ -105,11 +105,11 @@ def _make_tables(
 def _sources(config: PipelineConfig, workspace: Workspace) -> dict[str, list[SourceFile]]:
     """Return the files of each relation, by its name."""
     snapshots = read_pins(workspace.root, workspace.date)
-    listed = {
-        one.name: list_sources(one.path, workspace.date, f"{one.section}.path", snapshots)
-        for one in config.all_relations
+    sources_of = {
+        relation.name: list_sources(relation.path, workspace.date, f"{relation.section}.path", snapshots)
+        for relation in config.all_relations
     }
-    return {name: select_unchanged(sources, workspace.inputs.files) for name, sources in listed.items()}
+    return {name: select_unchanged(sources, workspace.inputs.files) for name, sources in sources_of.items()}
 
 
 def _refuse_changed(config: PipelineConfig, workspace: Workspace) -> None:
@@ -136,7 +136,7 @@ def _report(figures: IngestFigures, config: PipelineConfig, workspace: Workspace
             "those of days that have come since",
             *(figures.future, workspace.inputs.today, "late" if figures.late else "used, as --allow-future says"),
         )
-    sections = {one.name: one.section for one in config.all_relations}
+    sections = {relation.name: relation.section for relation in config.all_relations}
     odd = [
         (end if sections[name] == "input" else f"{sections[name]}.{end}", ids, rows.kept)
         for name, rows in figures.relations.items()
@@ -144,7 +144,7 @@ def _report(figures: IngestFigures, config: PipelineConfig, workspace: Workspace
     ]
     for node_type, about in figures.attributes.items():
         odd.append((f"attributes.{node_type}", about.odd_ids, about.read - sum(about.rejected.values())))
-    for warning in (line for one in odd for line in warnings_of(*one)):
+    for warning in (line for place_ids_rows in odd for line in warnings_of(*place_ids_rows)):
         log.warning("stage=ingest warning: %s", warning)
     for snapshot in figures.snapshots:
         log.info(

@@ -31,7 +31,7 @@ def make_clusters_of_interests(engine: Engine[Frame], config: PipelineConfig, wo
     """
     index = workspace.figures("node_index", IndexFigures)
     check_interests_fit(config, index.nodes, index.edges)
-    graph, built = whole_graph(engine, config, workspace)
+    graph, graph_records = whole_graph(engine, config, workspace)
     sides = tuple(sorted({span_of(side, index.types) for side in (config.sides.rows, config.sides.columns)}))
     source, target = (index.types[name] for name in (config.input.source_type, config.input.target_type))
     payload = InterestClustersPayload(
@@ -46,4 +46,6 @@ def make_clusters_of_interests(engine: Engine[Frame], config: PipelineConfig, wo
         INTEREST_CLUSTERS.name: describe_task_files([record], NODES),
         LIKE_SHARES.name: describe_task_files([record], CLUSTERS),
     }
-    return Outcome(tables, {}, [*built, record], {INTEREST_CLUSTERS.name: {**codec.to_values(figures), **origin}})
+    return Outcome(
+        tables, {}, [*graph_records, record], {INTEREST_CLUSTERS.name: {**codec.to_values(figures), **origin}}
+    )

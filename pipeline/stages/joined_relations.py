@@ -64,17 +64,22 @@ def join_relations(
     )
     if len(relations) == 1:
         return {"joined_edges": [], "joined_nodes": []}
-    payloads = [StrengthPayload(file, strength, one.name) for one, strength, files in relations for file in files]
-    scaled = [record.file("edges") for record in tasks.run_each(multiply_weights, "strength", payloads)]
-    edges = engine.read(scaled, JOINED_EDGES.schema.names, JOINED_EDGES.schema)
-    summed = engine.sum_by(edges, _ENDS, ["weight"], keys_repeat=False)
-    joined = engine.write(summed, workspace.scratch(_STAGE, "joined"), JOINED_EDGES.schema)
-    totals = _write_totals(engine, workspace, joined)
+    payloads = [
+        StrengthPayload(file, strength, relation.name) for relation, strength, files in relations for file in files
+    ]
+    weighted_files = [record.file("edges") for record in tasks.run_each(multiply_weights, "strength", payloads)]
+    edges = engine.read(weighted_files, JOINED_EDGES.schema.names, JOINED_EDGES.schema)
+    sums = engine.sum_by(edges, _ENDS, ["weight"], keys_repeat=False)
+    edge_files = engine.write(sums, workspace.scratch(_STAGE, "joined"), JOINED_EDGES.schema)
+    totals = _write_totals(engine, workspace, edge_files)
     arrays = workspace.files("node_arrays")
     starts = np.concatenate([[0], np.cumsum([storage.map_arrow(file).num_rows for file in arrays])])
     of_files = [TotalsPayload(file, int(first), tuple(totals)) for file, first in zip(arrays, starts, strict=False)]
-    written = tasks.run_each(write_totals, "totals", of_files)
-    return {"joined_edges": describe_engine_files(joined), "joined_nodes": describe_task_files(written, "nodes")}
+    node_records = tasks.run_each(write_totals, "totals", of_files)
+    return {
+        "joined_edges": describe_engine_files(edge_files),
+        "joined_nodes": describe_task_files(node_records, "nodes"),
+    }
 
 
 def multiply_weights(payload: StrengthPayload, attempt: Attempt) -> None:
@@ -88,14 +93,14 @@ def multiply_weights(payload: StrengthPayload, attempt: Attempt) -> None:
     storage.write_parquet(attempt.path("edges", "parquet"), pa.Table.from_arrays(columns, schema=JOINED_EDGES.schema))
 
 
-def _write_totals(engine: Engine[Frame], workspace: Workspace, joined: Sequence[Location]) -> list[Location]:
+def _write_totals(engine: Engine[Frame], workspace: Workspace, edge_files: Sequence[Location]) -> list[Location]:
     """Write degree and weight of the nodes that have edges, ascending by node_ix."""
-    edges = engine.read(joined, JOINED_EDGES.schema.names, JOINED_EDGES.schema)
+    edges = engine.read(edge_files, JOINED_EDGES.schema.names, JOINED_EDGES.schema)
     # A self loop counts once, in the matrix and in the degree.
-    others = engine.where_different(edges, *_ENDS)
+    without_loops = engine.where_different(edges, *_ENDS)
     ends = [
         engine.rename(frame, {"node_ix": column, "weight": "weight"}, {"degree": 1})
-        for frame, column in ((edges, "src_ix"), (others, "dst_ix"))
+        for frame, column in ((edges, "src_ix"), (without_loops, "dst_ix"))
     ]
     sums = engine.sum_by(engine.union(ends), ["node_ix"], ["degree", "weight"], keys_repeat=True)
     schema = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("node_ix", "degree", "weight")])

@@ -30,36 +30,36 @@ log = logging.getLogger(__name__)
 def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> Outcome:
     """Bring every part's edges together and write its block, and the blocks that the mode adds."""
     boundary, tasks = config.embedding.boundary, TaskFolder(engine, workspace.work(NAME))
-    joined = join_relations(engine, config, workspace, tasks)
-    tables = _part_tables(workspace, joined)
+    joined_tables = join_relations(engine, config, workspace, tasks)
+    tables = _part_tables(workspace, joined_tables)
     layout = LAYOUTS[boundary](tasks, tables, config)
     if len(tables.parts) > 1 and (note := loss_note(boundary)):
         log.info("stage=%s note: %s", NAME, note)
     for warning in layout.warnings:
         log.warning("stage=%s warning: %s", NAME, warning)
-    built = [record for blocks in layout.sets for record in blocks.block_records]
+    block_records = [record for blocks in layout.sets for record in blocks.block_records]
     node_files = [
         (blocks.name, part, record.file("nodes"))
         for blocks in layout.sets
         for part, record in zip(blocks.parts, blocks.block_records, strict=True)
     ]
     features = hand_to_blocks(engine, node_files, workspace.files("node_features"), tasks.folder)
-    routed = [record for blocks in layout.sets for record in blocks.route_records]
+    route_records = [record for blocks in layout.sets for record in blocks.route_records]
     files = {
-        "block_nodes": describe_task_files(built, "nodes"),
-        "block_edges": describe_task_files(built, "edges"),
-        "block_routes": describe_task_files(routed, "routes"),
-        "kept_weights": describe_task_files(built, "kept"),
+        "block_nodes": describe_task_files(block_records, "nodes"),
+        "block_edges": describe_task_files(block_records, "edges"),
+        "block_routes": describe_task_files(route_records, "routes"),
+        "kept_weights": describe_task_files(block_records, "kept"),
         "block_features": describe_task_files(features, "features"),
-        **joined,
+        **joined_tables,
     }
     return Outcome(files, codec.to_values(_figures(layout, boundary)), [*tasks.records, *features])
 
 
-def _part_tables(workspace: Workspace, joined: Mapping[str, Sequence[OutputFile]]) -> PartTables:
+def _part_tables(workspace: Workspace, joined_tables: Mapping[str, Sequence[OutputFile]]) -> PartTables:
     tree = storage.read_parquet([workspace.files("partition_tree")[0]])
     columns = (tree[name].to_pylist() for name in ("part_id", "part_path", "is_leaf"))
-    nodes, edges = ([file.path for file in joined[table]] for table in ("joined_nodes", "joined_edges"))
+    nodes, edges = ([file.path for file in joined_tables[table]] for table in ("joined_nodes", "joined_edges"))
     return PartTables(
         nodes=NodeTables(tuple(nodes or workspace.files("node_arrays")), workspace.files("node_parts")[0]),
         edges=tuple(edges or workspace.files("indexed_edges")),

@@ -68,8 +68,8 @@ def earlier_nights(root: Location, table: str, key: str, start: dt.date, date: d
             manifests, problems = manifests_below(run_folder(root, day) / table, "*")
             for problem in problems:
                 log.warning("date=%s warning: %s; this night is not built on", day, problem)
-            of_lineage = [one for one in manifests if one.figures.get("lineage") == key]
-            for manifest in sorted(of_lineage, key=lambda one: str(one.made_by.get("started")), reverse=True):
+            of_lineage = [manifest for manifest in manifests if manifest.figures.get("lineage") == key]
+            for manifest in sorted(of_lineage, key=lambda manifest: str(manifest.made_by.get("started")), reverse=True):
                 yield EarlierNight(day, manifest)
 
 
@@ -93,9 +93,9 @@ def _start_of_nearest(root: Location, config: PipelineConfig, date: dt.date, of_
 def _key_of_config(config: PipelineConfig) -> str:
     """Return what nights of one lineage have in common."""
     ingest = stage_named("ingest")
-    late_days = {one.name: one.late_days for one in config.all_relations}
+    late_days = {relation.name: relation.late_days for relation in config.all_relations}
     values: Any = [ingest.reads_config(config), late_days, config.lineage.full_every]
-    return fingerprint_of([values, ingest.algorithm_version, {one.name: one.version for one in ingest.writes}])
+    return fingerprint_of([values, ingest.algorithm_version, {table.name: table.version for table in ingest.writes}])
 
 
 def _start_in(path: Location) -> dt.date | None:

@@ -63,14 +63,14 @@ def make_lists(
     counts: dict[str, Any]
     if plan.across == "parts":
         in_order = sorted(blocks, key=lambda block: block.part_id)
-        composed = lists_across_parts(engine, in_order, sources.file, request, folder)
-        lists, records = composed.joined, composed.records
-        counts = {name: getattr(composed, name) for name in ("largest_missing", "rounds", "bytes_moved")}
+        result = lists_across_parts(engine, in_order, sources.file, request, folder)
+        lists, records = result.joined, result.records
+        counts = {name: getattr(result, name) for name in ("largest_missing", "rounds", "bytes_moved")}
     else:
-        files, built = whole_graph(engine, config, workspace)
+        files, graph_records = whole_graph(engine, config, workspace)
         shards = shards_of_lists(ppr, sources.rows, plan.solver.seconds, engine.slots)
         lists = _solve_shards(engine, request, files, sources, shards)
-        records, counts = [*built, *lists], {"shards": shards}
+        records, counts = [*graph_records, *lists], {"shards": shards}
     figures = ListFigures(
         lists=sources.rows,
         unknown_sources=sources.unknown,

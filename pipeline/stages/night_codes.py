@@ -91,8 +91,8 @@ def describe_origin(kind: TakenOver, config: PipelineConfig, workspace: Workspac
     return {"lineage": kind.key(config, lineage), "index": workspace.fingerprints["index"]}
 
 
-def log_kept(kind: TakenOver, kept: KeptFigures | None) -> None:
+def log_kept(kind: TakenOver, kept_figures: KeptFigures | None) -> None:
     """Log what became of an earlier night's."""
-    if kept is not None:
-        figures = " ".join(f"{name}={value}" for name, value in codec.to_values(kept).items())
+    if kept_figures is not None:
+        figures = " ".join(f"{name}={value}" for name, value in codec.to_values(kept_figures).items())
         log.info("stage=%s %s_of_%s", kind.stage, kind.name, figures)

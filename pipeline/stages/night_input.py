@@ -79,13 +79,17 @@ def plan_input(
         numbered_types=config.numbered_types,
     )
     if lineage is None or relation.timestamp is None:  # without times nobody knows what is new
-        held = _held_columns(config, relation, rules) if slots <= MOST_SLOTS else None
-        return NightInput(_whole_payloads(sources, rules, held), sum(source.bytes for source in sources))
-    before, chunk_files, reading = None, dict[str, OutputFile](), Reading((), tuple(one.relative for one in sources))
+        held_columns = _held_columns(config, relation, rules) if slots <= MOST_SLOTS else None
+        return NightInput(_whole_payloads(sources, rules, held_columns), sum(source.bytes for source in sources))
+    before, chunk_files, reading = (
+        None,
+        dict[str, OutputFile](),
+        Reading((), tuple(source.relative for source in sources)),
+    )
     if not reads_all and not workspace.inputs.recomputes:
         for night in earlier_nights(workspace.root, NIGHT_SUMS, lineage.key, lineage.start, workspace.date):
-            if (opened := _open_night(workspace, night, relation.name)) is not None:
-                before, chunk_files = opened
+            if (night_files := _open_night(workspace, night, relation.name)) is not None:
+                before, chunk_files = night_files
                 reading = _plan(relation, workspace, sources, rules, before)
                 break
     leaving = _leaving_days(relation, lineage, config.lineage.full_every)
@@ -174,15 +178,15 @@ def _plan(
         return plan_reading(files, _day_of(workspace.date), window_start, before)
     except ChangedBeforeError as error:
         name = error.args[0]
-        what = "is gone" if name not in files else "was changed"
+        event = "is gone" if name not in files else "was changed"
         key, late_days = relation.section, relation.late_days
         if relation.late_change == "refuse":
             raise InputError(
-                f"{name} of {relation.path} {what} since the night of {_date_of(before)}, and holds rows of more "
+                f"{name} of {relation.path} {event} since the night of {_date_of(before)}, and holds rows of more "
                 f"than {key}.late_days = {late_days} days before it; put the file back, or set "
                 f"{key}.late_change = 'reread', which reads all days again"
             ) from None
-        reason = f"{name} {what}, and holds rows of more than {late_days} days before {_date_of(before)}"
+        reason = f"{name} {event}, and holds rows of more than {late_days} days before {_date_of(before)}"
         return Reading((), tuple(files), reason=reason)
 
 
@@ -199,8 +203,8 @@ def _open_night(
     if chunks is None or None in texts:
         return None
     of_night = [codec.from_values(NightSums, json.loads(text)) for text in texts if text is not None]
-    (sums,) = (one for one in of_night if one.relation == relation)
-    return sums, {one.checksum: OutputFile(folder / one.name, one.rows, one.checksum) for one in chunks.files}
+    (sums,) = (night_sums for night_sums in of_night if night_sums.relation == relation)
+    return sums, {file.checksum: OutputFile(folder / file.name, file.rows, file.checksum) for file in chunks.files}
 
 
 def _payloads(sources: Sequence[SourceFile], rules: ParseRules, days: tuple[int, ...] | None) -> list[ParsePayload]:
@@ -219,14 +223,14 @@ def _held_columns(config: PipelineConfig, relation: InputConfig, rules: ParseRul
 
 
 def _whole_payloads(
-    sources: Sequence[SourceFile], rules: ParseRules, held: HeldColumns | None
+    sources: Sequence[SourceFile], rules: ParseRules, held_columns: HeldColumns | None
 ) -> Sequence[ParsePayload]:
     """Return one task where it can hold all rows, and few others could run beside it."""
-    if held is not None:
+    if held_columns is not None:
         # A row of text takes four bytes or more; one that packs better is found out as it is read.
-        whole = split_tasks(sources, held.most_rows, 4 * held.most_rows)
+        whole = split_tasks(sources, held_columns.most_rows, 4 * held_columns.most_rows)
         if len(whole) == 1:
-            return [ParsePayload(whole[0], rules, held_columns=held)]
+            return [ParsePayload(whole[0], rules, held_columns=held_columns)]
     return _payloads(sources, rules, None)
 
 

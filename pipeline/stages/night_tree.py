@@ -91,13 +91,13 @@ def open_tree(workspace: Workspace) -> NightTree | None:
 
 
 def describe_origin(
-    config: PipelineConfig, workspace: Workspace, measures: Mapping[str, float], kept: NightTree | None
+    config: PipelineConfig, workspace: Workspace, measures: Mapping[str, float], kept_tree: NightTree | None
 ) -> dict[str, object]:
-    """Return what the manifest says of a run's tree, which is ``kept`` from an earlier night or cut anew."""
+    """Return what the manifest says of a run's tree, which is ``kept_tree`` from an earlier night or cut anew."""
     lineage = workspace.inputs.lineage
     if lineage is None:
         return {}
     key, index = TREE.key(config, lineage), workspace.fingerprints["index"]
-    if kept:
-        return codec.to_values(TreeOrigin(key, index, str(kept.date), kept.origin.measures))
+    if kept_tree:
+        return codec.to_values(TreeOrigin(key, index, str(kept_tree.date), kept_tree.origin.measures))
     return codec.to_values(TreeOrigin(key, index, None, measures))

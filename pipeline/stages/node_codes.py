@@ -31,7 +31,7 @@ def make_clusters(engine: Engine[Frame], config: PipelineConfig, workspace: Work
     """
     index = workspace.figures("node_index", IndexFigures)
     check_codes_fit(config, index.nodes, index.edges)
-    graph, built = whole_graph(engine, config, workspace)
+    graph, graph_records = whole_graph(engine, config, workspace)
     sides = tuple(sorted({span_of(side, index.types) for side in (config.sides.rows, config.sides.columns)}))
     made_of = workspace.fingerprints["layout" if config.has_relations else "index"]
     earlier = open_codes(config, workspace)
@@ -49,4 +49,4 @@ def make_clusters(engine: Engine[Frame], config: PipelineConfig, workspace: Work
     }
     log_kept(CODES, figures.kept)
     origin = describe_origin(CODES, config, workspace)
-    return Outcome(tables, {}, [*built, record], {NODE_CLUSTERS.name: {**codec.to_values(figures), **origin}})
+    return Outcome(tables, {}, [*graph_records, record], {NODE_CLUSTERS.name: {**codec.to_values(figures), **origin}})

@@ -107,13 +107,18 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     # A lake table goes on being written: a run reads what was newest as it started, in every stage.
     snapshots = {} if options.starts_with_ingest else read_pins(root, options.date)
     files = InputFiles(engine, root, snapshots, rehash=options.rehash)
-    listed = [_list_input(config, one, root, options.date, snapshots) for one in config.all_relations]
-    inputs = [RelationInput(*one, files.digest(one[1])) for one in zip(config.all_relations, listed, strict=True)]
+    sources_of = [_list_input(config, relation, root, options.date, snapshots) for relation in config.all_relations]
+    inputs = [
+        RelationInput(relation, sources, files.digest(sources))
+        for relation, sources in zip(config.all_relations, sources_of, strict=True)
+    ]
     date, today = options.date, None
     if options.starts_with_ingest:
         # The first relation with times says which day it is.
-        dated = next((one for one in inputs if one.relation.timestamp is not None), inputs[0])
-        date, today = _choose_date(engine, dated, root, options, clock)
+        timed_input = next(
+            (relation_input for relation_input in inputs if relation_input.relation.timestamp is not None), inputs[0]
+        )
+        date, today = _choose_date(engine, timed_input, root, options, clock)
     digests: dict[str, str | None] = {"ingest": _digest_of(config, date, files, inputs)}
     if date is None:
         date = _newest_date_made(config, root, digests)
@@ -138,7 +143,7 @@ def open_workspace(engine: Engine[Frame], config: PipelineConfig, root: Location
     if start is not None:
         digests["embed"] = fingerprint_of([digests.get("embed"), start.fingerprints["embed"]])
     kinds = codes_of(config), INTERESTS
-    codes, interests = (one.choose(root, config, lineage, date, **begins) for one in kinds)
+    codes, interests = (kind.choose(root, config, lineage, date, **begins) for kind in kinds)
     for kind, earlier in zip(kinds, (codes, interests), strict=True):
         if earlier is not None:
             of_stage = digests.get(kind.stage), kind.name, earlier.fingerprints[kind.stage]
@@ -171,7 +176,7 @@ def _list_input(
     """Return the files of a relation."""
     path, key = relation.path, f"{relation.section}.path"
     _refuse_own_tables(root, path, date, key)
-    sources, ignored = survey_sources(path, date, key, snapshots)
+    sources, ignored_files = survey_sources(path, date, key, snapshots)
     if date is not None and config.lineage.full_every > 1 and relation.timestamp is not None:
         sources = drop_other_days(sources, date, relation.late_days, relation.window_days)
         if not sources:
@@ -179,22 +184,22 @@ def _list_input(
                 f"input {path} has only folders of days that a run of {date} has no rows in; check --date, "
                 f"{relation.section}.window_days and {relation.section}.late_days ({relation.late_days})"
             )
-    if ignored:
-        log.info("input=%s files=%d ignored=%d (%s)", path, len(sources), len(ignored), join_names(ignored))
+    if ignored_files:
+        log.info("input=%s files=%d ignored=%d (%s)", path, len(sources), len(ignored_files), join_names(ignored_files))
     return sources
 
 
 def _choose_date(
     engine: Engine[Frame],
-    dated: RelationInput,
+    timed_input: RelationInput,
     root: Location,
     options: OpenOptions,
     clock: dt.date,
 ) -> tuple[dt.date, dt.date | None]:
     """Return the date of a run that begins with ingest, and the day on which it first began; None: undated input."""
-    today, relation = None, dated.relation
+    today, relation = None, timed_input.relation
     if relation.timestamp is not None:
-        read = [dated.digest, codec.to_values(time_rules(relation))]
+        read = [timed_input.digest, codec.to_values(time_rules(relation))]
         record = partial(record_today, root, read, options.date, clock, is_dry=options.is_dry)
         today = record()
     if options.date is not None:
@@ -202,21 +207,24 @@ def _choose_date(
     date = UNDATED
     if today is not None:
         try:
-            date = newest_date(engine, relation, root, dated.sources, dated.digest, today)
+            date = newest_date(engine, relation, root, timed_input.sources, timed_input.digest, today)
         except AllLateError:
             if today == clock:
                 raise
             # A run that had no row to begin with is none to be resumed; perhaps a clock was wrong.
             today = record(anew=True)
-            date = newest_date(engine, relation, root, dated.sources, dated.digest, today)
+            date = newest_date(engine, relation, root, timed_input.sources, timed_input.digest, today)
     log.info("date=%s chosen=%s", describe_date(date), "no_timestamps" if date == UNDATED else "newest_timestamp")
     return date, today
 
 
 def _digest_of(config: PipelineConfig, date: dt.date | None, files: InputFiles, inputs: Sequence[RelationInput]) -> str:
     """Return the digest of all that ingest reads: of the main relation, others and attributes if there are any."""
-    main, others = inputs[0].digest, {one.relation.name: one.digest for one in inputs[1:]}
-    interactions = fingerprint_of([main, "relations", others]) if others else main
+    main, further_digests = (
+        inputs[0].digest,
+        {relation_input.relation.name: relation_input.digest for relation_input in inputs[1:]},
+    )
+    interactions = fingerprint_of([main, "relations", further_digests]) if further_digests else main
     sources = attribute_sources(config, date, files.snapshots)
     attributes = {node_type: files.digest(of_type) for node_type, of_type in sources.items()}
     return fingerprint_of([interactions, attributes]) if attributes else interactions
@@ -327,10 +335,10 @@ def _warn_of_lost_releases(root: Location, publish: PublishConfig) -> None:
     if list_releases(published_folder(publish.root(root), name)):
         return
     runs, _ = manifests_below(root / "runs", "*/release/*")
-    lost = sorted(run.figures["release"] for run in runs if Path(run.figures["path"]).parts[-3] == name)
-    if lost:
+    lost_releases = sorted(run.figures["release"] for run in runs if Path(run.figures["path"]).parts[-3] == name)
+    if lost_releases:
         log.warning(
             "name=%s warning: its folder has no releases any more, the last run published %s; put the folder "
             "back from a copy, or tonight is judged as a first night is",
-            *(name, lost[-1]),
+            *(name, lost_releases[-1]),
         )

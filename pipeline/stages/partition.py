@@ -48,7 +48,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     """
     tables, seeds = _index_tables(config, workspace), _seeds(engine, config, workspace)
     options = _cut_options(config)
-    tasks, kept = TaskFolder(engine, workspace.work(NAME)), None
+    tasks, kept_tree = TaskFolder(engine, workspace.work(NAME)), None
     fits = options.parts is None and options.fits_leaf(tables.nodes, tables.edge_count)
     if fits or options.parts == 1 or options.method == "none":
         cut = keep_whole(tasks, tables)
@@ -59,15 +59,15 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
             log.info('stage=%s cut_anew="the graph is larger than partition.worker_bytes"', NAME)
         cut = cut_wide(tasks, tables, options, seeds)
     else:
-        cut, kept = _cut_in_tasks(tasks, tables, options, config, workspace)
-    written = tasks.run(write_tree, "tree", TreePayload(cut.paths, cut.figures))
+        cut, kept_tree = _cut_in_tasks(tasks, tables, options, config, workspace)
+    tree_record = tasks.run(write_tree, "tree", TreePayload(cut.paths, cut.figures))
     figures = _figures(cut, config.partition, options.bounds)
     _log(figures)
     files = {
-        "partition_tree": describe_task_files([written], "tree"),
+        "partition_tree": describe_task_files([tree_record], "tree"),
         "node_parts": describe_task_files([cut.homes], "parts"),
     }
-    origin = describe_origin(config, workspace, measure(figures, options, tables), kept)
+    origin = describe_origin(config, workspace, measure(figures, options, tables), kept_tree)
     is_tree = figures.parts > 1  # one block is no tree to go on with
     return Outcome(files, codec.to_values(figures), tasks.records, {"node_parts": origin if is_tree else {}})
 

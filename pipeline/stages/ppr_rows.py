@@ -38,7 +38,7 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
         'stage=embed shards=%d cpu_seconds_expected=%.1f reason="%s"',
         *(shards, seconds, "as ppr.shards says" if config.ppr.shards else "by the cost of a push from every node"),
     )
-    files, built = whole_graph(engine, config, workspace)
+    files, graph_records = whole_graph(engine, config, workspace)
     bounds = [settings.graph.nodes * shard // shards for shard in range(shards + 1)]
     payloads = [HashedRowsPayload(settings, files, span) for span in pairwise(bounds)]
     records = TaskFolder(engine, workspace.work("embed")).run_each(push_rows, "rows", payloads)
@@ -51,7 +51,7 @@ def make_rows(engine: Engine[Frame], config: PipelineConfig, workspace: Workspac
         "found": {},
     }
     rows = describe_task_files(records, "rows")
-    return Outcome({"part_rows": rows, "fold_in_rows": []}, figures, [*built, *records])
+    return Outcome({"part_rows": rows, "fold_in_rows": []}, figures, [*graph_records, *records])
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,9 @@ def _judge(config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, A
     for gate in verdict.refused:
         log.warning('stage=publish gate=%s verdict="%s" note="%s"', gate.gate, gate.verdict, gate.note)
     counts = Counter(gate.verdict for gate in verdict.gates)
-    log.info("stage=publish gates_passed=%d gates_refused=%d gates_not_judged=%d", *(counts[one] for one in VERDICTS))
+    log.info(
+        "stage=publish gates_passed=%d gates_refused=%d gates_not_judged=%d", *(counts[verdict] for verdict in VERDICTS)
+    )
     if not verdict.passed:
         raise GateError(
             f"not published, the last release stays: {' '.join(verdict.reasons)} All figures are in "

@@ -102,22 +102,22 @@ class RelationRows:
         ------
         InputError : all pairs have decayed. StorageError : rows were lost on their way through the engine.
         """
-        files, converted = self.rows.convert_ids(engine, self.folder, id_type)
-        if self.rows.are_pairs and not converted:
+        files, rewrites = self.rows.convert_ids(engine, self.folder, id_type)
+        if self.rows.are_pairs and not rewrites:
             of_edges, of_decayed = (describe_task_files(self.rows.records, role) for role in ("edges", "decayed"))
-            return self._checked(RelationPairs(of_edges, of_decayed, (), (), ()))
-        chunks, sums, kept = list[OutputFile](), list[OutputFile](), self.rows.counts.kept
+            return self._require_pairs(RelationPairs(of_edges, of_decayed, (), (), ()))
+        chunks, sums, rows = list[OutputFile](), list[OutputFile](), self.rows.counts.kept
         if self.night.own_days is None:
             row_files = [file for of_day in files.values() for file in of_day]
         else:
             of_days, chunks = self._sum_days(engine, workspace, files, id_type)
-            row_files, kept = [file.path for file in chunks], sum(chunk.rows for chunk in of_days)
+            row_files, rows = [file.path for file in chunks], sum(chunk.rows for chunk in of_days)
             made_of = (self.night, self.rows, of_days, workspace, self.sources, str(id_type), self.weight_total)
             sums.append(write_sums(night_sums(self.relation, *made_of), workspace, self.number))
         edges, decayed = self._write_pairs(engine, workspace, row_files, id_type)
-        _refuse_loss(kept, [*edges, *decayed])
+        _refuse_loss(rows, [*edges, *decayed])
         of_edges, of_decayed = map(describe_engine_files, (edges, decayed))
-        return self._checked(RelationPairs(of_edges, of_decayed, chunks, sums, converted))
+        return self._require_pairs(RelationPairs(of_edges, of_decayed, chunks, sums, rewrites))
 
     def figures(self, pairs: RelationPairs) -> PairFigures:
         """Return the counts of its rows, files and pairs."""
@@ -129,7 +129,7 @@ class RelationRows:
             bytes_read=self.night.bytes_read,
         )
 
-    def _summed(self, engine: Engine[Frame], files: Sequence[Location], id_type: pa.DataType) -> Frame:
+    def _sum_rows(self, engine: Engine[Frame], files: Sequence[Location], id_type: pa.DataType) -> Frame:
         return engine.sum_by(
             engine.read(files, rows_schema(id_type).names, rows_schema(id_type)),
             ["src_id", "dst_id"],
@@ -151,9 +151,9 @@ class RelationRows:
         outputs = [self.night.chunk_files[checksum] for chunk in chunks for checksum in chunk.checksums]
         for day, of_day in sorted(files.items()):
             from_rows = [file for file in self.rows.row_files if file.day == day]
-            pairs = self._summed(engine, of_day, id_type)
-            written = engine.write(pairs, workspace.scratch(_STAGE, f"day-{self.number}-{day}"), rows_schema(id_type))
-            new = describe_engine_files(written)
+            pairs = self._sum_rows(engine, of_day, id_type)
+            day_files = engine.write(pairs, workspace.scratch(_STAGE, f"day-{self.number}-{day}"), rows_schema(id_type))
+            new = describe_engine_files(day_files)
             has_int64_ids = all(file.id_type == "int64" for file in from_rows)
             checksums = tuple(file.checksum for file in new)
             chunks.append(Chunk(day, checksums, sum(file.rows for file in from_rows), has_int64_ids))
@@ -167,18 +167,18 @@ class RelationRows:
         names, schema = rows_schema(id_type).names, EDGES.schema_for(id_type)
         types = {"src_type": self.relation.source_type, "dst_type": self.relation.target_type}
         constants: dict[str, int | str] = {**types, "relation": self.number}
-        summed = engine.rename(self._summed(engine, files, id_type), {name: name for name in names}, constants)
+        sums = engine.rename(self._sum_rows(engine, files, id_type), {name: name for name in names}, constants)
 
         def folder(name: str) -> Location:
             return workspace.scratch(_STAGE, f"{name}-{self.number}")
 
         if self.relation.half_life_days is None:
-            return engine.write(summed, folder("edges"), schema), []
+            return engine.write(sums, folder("edges"), schema), []
         # Weights that halve end at zero after 32 half-lives: no edge, but its nodes are still of this window.
-        both = engine.write(summed, folder("pairs"), schema)
-        written = engine.read(both, EDGES.schema.names, schema)
+        both = engine.write(sums, folder("pairs"), schema)
+        pairs = engine.read(both, EDGES.schema.names, schema)
         edges, decayed = (
-            engine.write(engine.where_positive(written, "weight", positive=positive), folder(name), schema)
+            engine.write(engine.where_positive(pairs, "weight", positive=positive), folder(name), schema)
             for name, positive in (("edges", True), ("decayed", False))
         )
         return edges, decayed
@@ -208,7 +208,7 @@ class RelationRows:
                 f"{outside}; check {advice}"
             )
 
-    def _checked(self, pairs: RelationPairs) -> RelationPairs:
+    def _require_pairs(self, pairs: RelationPairs) -> RelationPairs:
         """Return pairs that are not all decayed."""
         if not any(file.rows for file in pairs.edges):
             key = self.relation.section

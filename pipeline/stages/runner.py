@@ -58,7 +58,7 @@ def run_stages(
     MissingTableError : an input of a stage is missing or damaged, and the stage that makes it is not among ``names``.
     """
     number = 0
-    repaired: list[str] = []
+    repairs: list[str] = []
     while number < len(names):
         stage = importlib.import_module(f"pipeline.stages.{names[number].replace('-', '_')}")
         try:
@@ -66,9 +66,9 @@ def run_stages(
             number += 1
         except MissingTableError as error:
             maker = workspace.tables.get(error.table)
-            if maker not in names[:number] or repaired.count(error.table) == _MOST_REPAIRS:
+            if maker not in names[:number] or repairs.count(error.table) == _MOST_REPAIRS:
                 raise
-            repaired.append(error.table)
+            repairs.append(error.table)
             number = names.index(maker)
 
 
@@ -104,7 +104,7 @@ def run_stage(
 
 def _execute(stage: ModuleType, engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> StageReport:
     name: str = stage.NAME
-    started, clock, cpu = dt.datetime.now(dt.UTC), time.monotonic(), engine.cpu_seconds()
+    start_time, clock, cpu = dt.datetime.now(dt.UTC), time.monotonic(), engine.cpu_seconds()
     with room_for(name, config, workspace), engine.describe_jobs(name):
         outcome: Outcome = stage.run(engine, config, workspace)
     seconds, cpu_seconds = time.monotonic() - clock, engine.cpu_seconds() - cpu
@@ -115,7 +115,7 @@ def _execute(stage: ModuleType, engine: Engine[Frame], config: PipelineConfig, w
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "python": platform.python_version(),
-        "started": started.isoformat(timespec="seconds"),
+        "started": start_time.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "cpu_seconds": round(cpu_seconds, 3),
         "peak_bytes": peak,
