@@ -87,7 +87,7 @@ def unfinished_rows(features: Features, settings: Settings, nodes: Sequence[int]
     """Return the rows of attributes before the last step; None of methods that ignore attributes."""
     if settings.embedding.attribute_share == 0 or spec_for(settings).attributes_of is None:
         return None
-    pieces = [feature_rows(features, one) for one in _column_settings(settings, nodes)]
+    pieces = [feature_rows(features, column_settings) for column_settings in _column_settings(settings, nodes)]
     values = pieces[0] if len(pieces) == 1 else np.hstack(pieces)
     noise_scale = features.sizes * math.sqrt(settings.dim)  # what nothing can cancel
     return method_for(settings).rows_of_attributes(Rows(values, noise_scale), settings)

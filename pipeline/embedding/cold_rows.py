@@ -58,11 +58,11 @@ def read_map(file: Location) -> NDArray[np.float64]:
 
 def write_map(file: Path, node_type: str, coefficients: NDArray[np.float64]) -> None:
     """Write the coefficients that aren't all zero."""
-    used = np.flatnonzero(coefficients.any(axis=1))
+    feature_columns = np.flatnonzero(coefficients.any(axis=1))
     rows = pa.ListArray.from_arrays(
-        pa.array(np.arange(used.size + 1, dtype=np.int32) * coefficients.shape[1]),
-        pa.array(coefficients[used].reshape(-1)),
+        pa.array(np.arange(feature_columns.size + 1, dtype=np.int32) * coefficients.shape[1]),
+        pa.array(coefficients[feature_columns].reshape(-1)),
         type=ATTRIBUTE_MAP.schema.field("row").type,
     )
-    columns = [pa.repeat(node_type, used.size), pa.array(used.astype(np.int32)), rows]
+    columns = [pa.repeat(node_type, feature_columns.size), pa.array(feature_columns.astype(np.int32)), rows]
     storage.write_arrow(file, pa.Table.from_arrays(columns, schema=ATTRIBUTE_MAP.schema))

@@ -59,8 +59,8 @@ def shared_widths(dim: int, nodes: Sequence[int]) -> list[int]:
         widths[place] = 1
     while sum(widths) < units and alive:
         # Give the next unit to whom it is owed most; Python integers, so that no rounding decides.
-        owed = [nodes[place] * units - widths[place] * total for place in alive]
-        widths[alive[owed.index(max(owed))]] += 1
+        debts = [nodes[place] * units - widths[place] * total for place in alive]
+        widths[alive[debts.index(max(debts))]] += 1
     widths = [width * unit for width in widths]
     if alive:
         widths[alive[0]] += dim - sum(widths)
@@ -79,9 +79,11 @@ def settings_for(settings: Settings, name: str, position: int, nodes: Sequence[i
     # Parts exchange no rows, so none is rounded; and a block is one task, which holds whole rows.
     changes: dict[str, Any] = {"shards": None, "boundary_dtype": "float32"}
     if name == "quotient":
-        changed = embedding.model_copy(update=changes | _QUOTIENT)
+        quotient_embedding = embedding.model_copy(update=changes | _QUOTIENT)
         every = (0, 2**31)  # a part_id is an int32
-        return replace(settings, graph=GraphSummary(nodes[1], every, every), embedding=changed, form=CLASSIC.form)
+        return replace(
+            settings, graph=GraphSummary(nodes[1], every, every), embedding=quotient_embedding, form=CLASSIC.form
+        )
     if embedding.boundary == "border" and embedding.border_join == "concatenate":
         # Other random rows for each set: with the same ones, the errors of their products would add up.
         changes |= {"dim": max(1, shared_widths(embedding.dim, nodes)[position])}
@@ -139,7 +141,7 @@ def _as_they_are(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
     return nodes.rows_in_buffer(), nodes.weight > 0
 
 
-def _dropped(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
+def _inner_rows(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
     return nodes.rows_in_buffer(), nodes.kept_weight(0) > 0
 
 
@@ -151,7 +153,7 @@ def _border(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
     been normalised, the share of the node's weight that the set has kept is what gives the size back.
     """
     settings, embedding = nodes.settings, nodes.settings.embedding
-    sizes = [one.nodes for one in nodes.sets]
+    sizes = [block_set.nodes for block_set in nodes.sets]
     joins = embedding.border_join == "concatenate"
     widths = shared_widths(settings.dim, sizes) if joins else [settings.dim] * len(sizes)
     total = Rows.zeros(nodes.weight.size, settings.dim)
@@ -191,8 +193,8 @@ def _quotient(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
     scale_rows(parts.values, unit_or_zero_scales(row_norms(parts.values), parts.noise_scale), out=parts.values)
     size = np.where(kept_weight > 0, row_norms(rows.values), 1.0)
     # Both are integers: a node that has lost nothing has lost exactly nothing.
-    lost = (nodes.weight - kept_weight) / np.maximum(nodes.weight, 1)
-    scale = nodes.settings.embedding.quotient_weight * lost * size
+    lost_share = (nodes.weight - kept_weight) / np.maximum(nodes.weight, 1)
+    scale = nodes.settings.embedding.quotient_weight * lost_share * size
     of_part = parts.values[np.maximum(nodes.home, 0)]
     add_scaled(rows.values, of_part, scale)
     rows.noise_scale[:] += scale * (row_norms(of_part) > 0)
@@ -201,5 +203,5 @@ def _quotient(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
 
 #: By embedding.boundary: how the rows of a node become one.
 COMBINATIONS: Mapping[str, Callable[[NodesOfSets], tuple[Rows, NDArray[np.bool_]]]] = MappingProxyType(
-    {"exchange": _as_they_are, "halo": _as_they_are, "drop": _dropped, "border": _border, "quotient": _quotient}
+    {"exchange": _as_they_are, "halo": _as_they_are, "drop": _inner_rows, "border": _border, "quotient": _quotient}
 )

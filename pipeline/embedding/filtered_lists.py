@@ -60,7 +60,7 @@ class FilterPayload:
     """Input of the task that makes lists; ``span`` is the range of sources in their Arrow file.
 
     lists : without what sets no result: shards are unset. rows, columns : node numbers of the side of sources and of
-    that of listed nodes. listed : of those among the columns that lists hold.
+    that of listed nodes. targets : of those among the columns that lists hold.
     basis : file of the eigenvectors; None where they don't count.
     """
 
@@ -68,7 +68,7 @@ class FilterPayload:
     graph: GraphFiles
     rows: tuple[int, int]
     columns: tuple[int, int]
-    listed: tuple[int, int]
+    targets: tuple[int, int]
     basis: Location | None
     sources: Location
     span: tuple[int, int]
@@ -113,9 +113,9 @@ def leading_eigenvectors(
     for _, _, after in rounds_of_block(block, settings, sink):
         settings = after
     method = method_for(settings)
-    ((role, node_ix, held),) = sink.held
+    ((role, node_ix, subspace),) = sink.held
     rank = int(np.count_nonzero(settings.facts["eigenvalues"]))
-    rows = method.reduce(held, node_ix, settings, role).values[:, :rank]
+    rows = method.reduce(subspace, node_ix, settings, role).values[:, :rank]
     return node_ix, np.ascontiguousarray(rows), BasisResult(rank, float(settings.facts["residual"][0]))
 
 
@@ -146,7 +146,7 @@ def solve_filtered(payload: FilterPayload, attempt: Attempt) -> SolveResult:
     solver = GraphFilter(walks.graph, walks.rows_between(*payload.rows), columns, basis, rule_of(lists))
     node_ix = storage.column(storage.map_arrow(payload.sources), "node_ix")[slice(*payload.span)]
     pieces = [
-        _lists_of(walks, solver, walks.rows_between(*payload.listed), lists, node_ix[first : first + BLOCK])
+        _lists_of(walks, solver, walks.rows_between(*payload.targets), lists, node_ix[first : first + BLOCK])
         for first in range(0, max(1, node_ix.size), BLOCK)
     ]
     table = pa.concat_tables(pieces)
@@ -155,17 +155,17 @@ def solve_filtered(payload: FilterPayload, attempt: Attempt) -> SolveResult:
 
 
 def _lists_of(
-    walks: WalkGraph, solver: GraphFilter, listed: tuple[int, int], lists: ListsConfig, node_ix: NDArray[np.int64]
+    walks: WalkGraph, solver: GraphFilter, targets: tuple[int, int], lists: ListsConfig, node_ix: NDArray[np.int64]
 ) -> pa.Table:
     """Return rows of NEIGHBOR_LISTS for some nodes, in their order."""
     rows = walks.rows_of(node_ix)
     has_edges = rows != NO_EDGES
     rows = rows[has_edges]
     own = np.arange(rows.size)
-    excluded: list[tuple[NDArray[np.int64], NDArray[np.integer]]] = [(own, rows)]
+    exclusions: list[tuple[NDArray[np.int64], NDArray[np.integer]]] = [(own, rows)]
     if lists.exclude_known:
-        excluded.append(neighbors_of(walks.graph.indptr, walks.graph.indices, own, rows))
-    best = solver.top_k(rows, lists.top_k, Candidates(*listed, None, exclusions_of(excluded, rows.size)))
+        exclusions.append(neighbors_of(walks.graph.indptr, walks.graph.indices, own, rows))
+    best = solver.top_k(rows, lists.top_k, Candidates(*targets, None, exclusions_of(exclusions, rows.size)))
     is_listed = best.nodes != NO_ROW
     counts, bound = np.zeros(node_ix.size, np.int64), np.zeros(node_ix.size, np.float32)
     counts[has_edges], bound[has_edges] = is_listed.sum(axis=1), rounded_up(best.bound)

@@ -138,8 +138,8 @@ class TwoSidedEigenpairKeys(TwoSidedKeys, EigenpairKeys):
     def with_derived_keys(self) -> Self:
         """Truncate where there are as many eigenpairs as columns, else rotate."""
         reduction = "rotate" if self.rotates else "truncate"
-        changed = self.model_copy(update={"reduction": reduction})
-        return changed.with_defaults(rank=self.dim, iterations=3, shift=0.05)
+        with_reduction = self.model_copy(update={"reduction": reduction})
+        return with_reduction.with_defaults(rank=self.dim, iterations=3, shift=0.05)
 
 
 class OneSidedEigenpairKeys(EigenpairKeys):
@@ -161,8 +161,8 @@ class OneSidedEigenpairKeys(EigenpairKeys):
         """Truncate; how long to iterate depends on the signs that are asked for."""
         reduction = "truncate" if self.reduction == "auto" else self.reduction
         iterations, shift = (6, 0.0) if self.eigenvalues == "both" else (8, 0.3)
-        changed = self.model_copy(update={"reduction": reduction})
-        return changed.with_defaults(rank=self.dim, iterations=iterations, shift=shift)
+        with_reduction = self.model_copy(update={"reduction": reduction})
+        return with_reduction.with_defaults(rank=self.dim, iterations=iterations, shift=shift)
 
 
 def refuse_cuts(keys: EmbeddingConfig, name: str) -> None:

@@ -31,8 +31,8 @@ def add_momentum(rows: Rows, carried: Rows, facts: Facts) -> NDArray[np.float32]
     if "transform" not in facts:
         return current.copy()
     if facts["momentum"][0]:
-        taken = combine_columns(before, facts["transform"] * facts["momentum"][0])
-        np.subtract(rows.values, taken, out=rows.values)
+        momentum_rows = combine_columns(before, facts["transform"] * facts["momentum"][0])
+        np.subtract(rows.values, momentum_rows, out=rows.values)
     return combine_columns(current, facts["transform"])
 
 

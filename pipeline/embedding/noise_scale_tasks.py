@@ -94,15 +94,15 @@ def compute_part_noise_scales(payload: NoiseScalePayload, attempt: Attempt) -> P
     sink, noise_scales = FileSink(attempt, settings, block), _NoiseScales.of(block, complete, settings)
     slices: dict[str, FileSlices] = {}
     sent_bytes = 0
-    for one in payload.rounds:
+    for round_inputs in payload.rounds:
         x = np.empty((stop - first, 0), np.float32)
-        multiplier = Multiplier(block, RecordedNorms(one.operands))
-        product = method.multiply(multiplier, x, one.number, settings, sink)
+        multiplier = Multiplier(block, RecordedNorms(round_inputs.operands))
+        product = method.multiply(multiplier, x, round_inputs.number, settings, sink)
         if not payload.is_only_part:
-            written, traffic = send_partials(attempt, block, product, one.number, settings)
-            slices = {role: (*slices.get(role, ()), *files) for role, files in written.items()}
+            new_slices, traffic = send_partials(attempt, block, product, round_inputs.number, settings)
+            slices = {role: (*slices.get(role, ()), *files) for role, files in new_slices.items()}
             sent_bytes += traffic.bytes
-        noise_scales.add(take(product, complete - first), one, settings)
+        noise_scales.add(take(product, complete - first), round_inputs, settings)
     noise_scales.write(attempt, sink)
     return PartResult(block.part_id, slices, partials=Traffic(bytes=sent_bytes))
 
@@ -111,11 +111,11 @@ def compute_home_noise_scales(payload: NoiseScalePayload, attempt: Attempt) -> P
     """Task: noise scales of the split nodes that are at home in a part."""
     block, settings = payload.read()
     noise_scales = _NoiseScales.of(block, split_rows(block, settings), settings)
-    for one in payload.rounds:
+    for round_inputs in payload.rounds:
         rows = Rows.zeros(noise_scales.node_ix.size, 0)
-        for here, partial in arrivals(one.inbox, noise_scales.node_ix):
-            rows.noise_scale[here] += partial.noise_scale
-        noise_scales.add(rows, one, settings)
+        for positions, partial in arrivals(round_inputs.inbox, noise_scales.node_ix):
+            rows.noise_scale[positions] += partial.noise_scale
+        noise_scales.add(rows, round_inputs, settings)
     noise_scales.write(attempt, FileSink(attempt, settings, block))
     return PartResult(block.part_id)
 
@@ -128,8 +128,8 @@ def sum_powers(payload: PowersPayload, attempt: Attempt) -> PartResult:
     if settings.embedding.self_influence:  # else a block would be mapped for nothing
         block = payload.block.read()
         first, stop = method_for(settings).exchanged_range(block, settings)
-        here = first + np.flatnonzero(np.isin(block.kind[first:stop], payload.kinds))
-        total = method_for(settings).initial_total(block, here, settings)
+        local = first + np.flatnonzero(np.isin(block.kind[first:stop], payload.kinds))
+        total = method_for(settings).initial_total(block, local, settings)
     for column, file in enumerate(payload.powers):
         numbers: list[NDArray[np.int64]] = []
         first = 0

@@ -49,9 +49,9 @@ class RecordedNorms:
         for file in next(self._matrices):
             first = 0
             for squares in read_columns(file):
-                some = total[first : first + len(squares)]
+                batch_total = total[first : first + len(squares)]
                 for group in range(squares.shape[1]):
-                    some += squares[:, group]
+                    batch_total += squares[:, group]
                 first += len(squares)
             if first != len(x):
                 raise RuntimeError(f"{file} has squares of {first} rows, not of {len(x)}: another block made it")

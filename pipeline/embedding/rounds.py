@@ -98,9 +98,9 @@ def embed_parts(
         if method.reduced_width(settings):
             rounds.append(waves.reduce(rounds[-1], after))
         report = method.report(after)
-    records += [record for one in rounds for record in one.all]
+    records += [record for round_records in rounds for record in round_records.all]
     if len(shards) == 1:
-        return _embedded(rounds[-1].by_block(), records, report)
+        return _with_sums(rounds[-1].by_block(), records, report)
     last = NoiseScaleWaves(runner, blocks, settings, folder, rounds)
     noise_scales = last.compute()
     records += noise_scales.all
@@ -108,7 +108,7 @@ def embed_parts(
     if method.keeps_total:
         columns = last.sum_powers(noise_scales)
         records += columns.all
-    return _embedded([*columns.by_block(), *noise_scales.by_block()], records, report)
+    return _with_sums([*columns.by_block(), *noise_scales.by_block()], records, report)
 
 
 def _with_prelude(
@@ -131,7 +131,7 @@ def _with_prelude(
         small = small.with_facts(read_facts(file), file)
     else:
         rounds, small = waves.each_round([small])
-    records += [record for one in rounds for record in one.all]
+    records += [record for round_records in rounds for record in round_records.all]
     return settings.with_facts(small.facts, small.facts_file)
 
 
@@ -201,7 +201,7 @@ class _Waves:
                 self.wants_rows,
                 inbox=slices_for(block.part_id, [*products, *homes], "outbox"),
                 carried=tuple(product.paths("carried")),
-                state=tuple(one.file("state") for one in (product, home_of.get(block.part_id)) if one),
+                state=tuple(record.file("state") for record in (product, home_of.get(block.part_id)) if record),
             )
             for block, product in zip(self.blocks, products, strict=True)
         ]
@@ -234,12 +234,12 @@ class _Waves:
             return settings
         with threadpool_limits(1):  # a decomposition differs in its last bits with the number of threads
             facts = method_for(settings).reduce_facts(number, local, settings)
-        unsealed = storage.staging_folder(self.folder) / f"facts-{number:02d}.arrow"
-        write_facts(unsealed, facts)
-        return settings.with_facts(facts, storage.seal(unsealed, self.folder, unsealed.stem))
+        staging_file = storage.staging_folder(self.folder) / f"facts-{number:02d}.arrow"
+        write_facts(staging_file, facts)
+        return settings.with_facts(facts, storage.seal(staging_file, self.folder, staging_file.stem))
 
 
-def _embedded(
+def _with_sums(
     by_block: Sequence[Sequence[TaskRecord[PartResult]]],
     records: Sequence[TaskRecord[PartResult]],
     report: Mapping[str, Any],

@@ -138,16 +138,16 @@ def _add_features(x: NDArray[np.float32], features: Features, scale: NDArray[np.
         before = int(ends[first - 1]) if first else 0
         stop = max(first + 1, int(np.searchsorted(ends, before + _FEATURES_AT_ONCE, side="right")))
         index = having[first:stop]
-        some = features.rows(index)
-        order = np.argsort(some.key, kind="stable")
+        batch = features.rows(index)
+        order = np.argsort(batch.key, kind="stable")
         is_first = np.ones(order.size, np.bool_)
-        is_first[1:] = some.key[order[1:]] != some.key[order[:-1]]
+        is_first[1:] = batch.key[order[1:]] != batch.key[order[:-1]]
         place = np.empty(order.size, np.int32)
         place[order] = np.cumsum(is_first) - 1
-        drawn = random_rows(some.key[order[is_first]], None, settings, seed)
-        sums, held = aligned_empty((index.size, x.shape[1])), aligned_empty((index.size, x.shape[1]))
-        spmm(Csr(some.indptr, place, some.value), drawn, sums, start=0, stop=index.size)
-        gather_rows(x, index, held)
-        add_scaled(held, sums, scale[index])
-        scatter_rows(held, index, x)
+        feature_rows = random_rows(batch.key[order[is_first]], None, settings, seed)
+        sums, rows = aligned_empty((index.size, x.shape[1])), aligned_empty((index.size, x.shape[1]))
+        spmm(Csr(batch.indptr, place, batch.value), feature_rows, sums, start=0, stop=index.size)
+        gather_rows(x, index, rows)
+        add_scaled(rows, sums, scale[index])
+        scatter_rows(rows, index, x)
         first = stop

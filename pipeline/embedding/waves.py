@@ -128,7 +128,10 @@ def partials_for(part: int, records: Sequence[TaskRecord[PartResult]], position:
     """
     roles = ("partials", "home_partials")
     return tuple(
-        one for record in records for role in roles for one in slices_for(part, [record], role, position=position)
+        row_slice
+        for record in records
+        for role in roles
+        for row_slice in slices_for(part, [record], role, position=position)
     )
 
 

@@ -64,7 +64,7 @@ def make_lists(
     if plan.across == "parts":
         in_order = sorted(blocks, key=lambda block: block.part_id)
         result = lists_across_parts(engine, in_order, sources.file, request, folder)
-        lists, records = result.joined, result.records
+        lists, records = result.lists, result.records
         counts = {name: getattr(result, name) for name in ("largest_missing", "rounds", "bytes_moved")}
     else:
         files, graph_records = whole_graph(engine, config, workspace)

@@ -83,7 +83,7 @@ def list_request(
 
 def table_of(done: ComposedLists) -> pa.Table:
     tables = []
-    for record in done.joined:
+    for record in done.lists:
         path = record.file("lists")
         table = storage.map_arrow(path)
         assert table.schema == NEIGHBOR_LISTS.schema
@@ -278,18 +278,18 @@ def whole_run(hubs: CutGraph, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 def as_bytes(done: ComposedLists) -> list[bytes]:
-    return [record.file("lists").read_bytes() for record in done.joined]
+    return [record.file("lists").read_bytes() for record in done.lists]
 
 
 def test_lists_do_not_depend_on_the_tasks_that_join_them(
     hubs: CutGraph, whole_run: tuple[ComposedLists, list[str]], tmp_path: Path
 ) -> None:
     done, _ = whole_run
-    assert len(done.joined) == 3
+    assert len(done.lists) == 3
     assert done.rounds > 3
     for at_once, joins in ((60, 5), (4_096, 1)):
         other = hubs.lists(tmp_path / str(joins), at_once=at_once)
-        assert len(other.joined) == joins
+        assert len(other.lists) == joins
         assert table_of(other) == table_of(done)
 
 
@@ -341,10 +341,10 @@ def test_bytes_that_travel_are_those_for_other_parts(
     alone = CutGraph(in_one, lay_out(in_one, tmp_path / "graph")).lists(tmp_path / "alone")
     assert alone.rounds == 1
     rounds = [record for record in done.records if isinstance(record.result, RoundResult)]
-    sent = sum(sum(record.result.sent) for record in rounds)
+    sent = sum(sum(record.result.entries_sent) for record in rounds)
     assert sent > 0
     assert 12 * sent < done.bytes_moved
-    assert not any(record.result.sent[part_id_of(record)] for record in rounds)  # whose ids are indices
+    assert not any(record.result.entries_sent[part_id_of(record)] for record in rounds)  # whose ids are indices
 
 
 def test_nothing_asked_and_nothing_there(hubs: CutGraph, tmp_path: Path) -> None:

@@ -50,11 +50,11 @@ _LISTED_AT_ONCE = 2**23  # entries of lists that a task joins into one file, at 
 class ComposedLists:
     """Lists of all sources, and what they took.
 
-    joined : of the tasks whose files are NEIGHBOR_LISTS, ascending by source. records : of all tasks.
+    lists : of the tasks whose files are NEIGHBOR_LISTS, ascending by source. records : of all tasks.
     rounds : times that parts pushed. entries : edge ends pushed.
     """
 
-    joined: Sequence[TaskRecord[JoinResult]]
+    lists: Sequence[TaskRecord[JoinResult]]
     records: Sequence[TaskRecord[Any]]
     rounds: int
     entries: int
@@ -68,12 +68,12 @@ class ComposedLists:
     @property
     def largest_bound(self) -> float:
         """Largest error bound of a list."""
-        return max(record.result.largest_bound for record in self.joined)
+        return max(record.result.largest_bound for record in self.lists)
 
     @property
     def largest_missing(self) -> float:
         """l1 error of the worst source."""
-        return max(record.result.largest_missing for record in self.joined)
+        return max(record.result.largest_missing for record in self.lists)
 
 
 def lists_across_parts(
@@ -100,8 +100,8 @@ def lists_across_parts(
     ids = tuple(block.part_id for block in blocks)
     parts = [PartFiles(block, ids, ppr.edge_degree_power) for block in blocks]
     tasks = TaskFolder(runner, folder)
-    weighed = tasks.run_each(weigh_part, "weigh", parts, ids)
-    threshold, batch_size = _threshold_and_batch_size(ppr, [record.result for record in weighed])
+    weight_records = tasks.run_each(weigh_part, "weigh", parts, ids)
+    threshold, batch_size = _threshold_and_batch_size(ppr, [record.result for record in weight_records])
     batches = SourceBatches(sources, count, batch_size)
     starts = [
         RoundPayload(
@@ -109,30 +109,40 @@ def lists_across_parts(
             request=request,
             sources=batches,
             threshold=threshold,
-            weights=weighed[index].file("weights"),
-            shared=tuple(SentFile(n, record.file("shared")) for n, record in enumerate(weighed) if n != index),
+            weights=weight_records[index].file("weights"),
+            shared_weights=tuple(
+                SentFile(n, record.file("shared")) for n, record in enumerate(weight_records) if n != index
+            ),
         )
         for index, part in enumerate(parts)
     ]
-    pushed = _push_rounds(tasks, starts)
+    round_files = _push_rounds(tasks, starts)
     ranks = [
-        RankPayload(part, request, batches, tuple(held), tuple(pushed.neighbors))
-        for part, held in zip(parts, pushed.held, strict=True)
+        RankPayload(part, request, batches, tuple(held_files), tuple(round_files.neighbors))
+        for part, held_files in zip(parts, round_files.held_files, strict=True)
     ]
-    ranked = tasks.run_each(rank_part, "rank", ranks, ids)
+    rank_records = tasks.run_each(rank_part, "rank", ranks, ids)
     # Without a threshold of the config's own, the bound is on the sum of errors.
-    score_bound = threshold * pushed.largest_strength if ppr.push_threshold else None
-    payload = JoinPayload(batches, ppr.top_k, tuple(record.file("ranked") for record in ranked), score_bound)
-    joined = _join(tasks, payload, max(1, len(parts), math.ceil(count * ppr.top_k / _LISTED_AT_ONCE)))
-    return ComposedLists(joined, tasks.records, pushed.rounds, sum(record.result.entries for record in pushed.records))
+    score_bound = threshold * round_files.largest_strength if ppr.push_threshold else None
+    payload = JoinPayload(batches, ppr.top_k, tuple(record.file("ranked") for record in rank_records), score_bound)
+    list_records = _join(tasks, payload, max(1, len(parts), math.ceil(count * ppr.top_k / _LISTED_AT_ONCE)))
+    return ComposedLists(
+        list_records, tasks.records, round_files.rounds, sum(record.result.entries for record in round_files.records)
+    )
 
 
 def _join(tasks: TaskFolder, payload: JoinPayload, most: int) -> list[TaskRecord[JoinResult]]:
     """Join what the parts have ranked, batches dealt out to ``most`` tasks or fewer."""
     count = len(payload.sources.ranges())
-    each = max(1, math.ceil(count / most))
-    payloads = [replace(payload, batches=(first, min(first + each, count))) for first in range(0, max(1, count), each)]
-    return tasks.run_named(join_lists, {f"join-{one.batches[0]:06d}-{each:06d}": one for one in payloads})
+    batches_per_task = max(1, math.ceil(count / most))
+    payloads = [
+        replace(payload, batches=(first, min(first + batches_per_task, count)))
+        for first in range(0, max(1, count), batches_per_task)
+    ]
+    return tasks.run_named(
+        join_lists,
+        {f"join-{join_payload.batches[0]:06d}-{batches_per_task:06d}": join_payload for join_payload in payloads},
+    )
 
 
 def _threshold_and_batch_size(ppr: PprConfig, weights: Sequence[PartWeight]) -> tuple[float, int]:
@@ -142,16 +152,16 @@ def _threshold_and_batch_size(ppr: PprConfig, weights: Sequence[PartWeight]) -> 
         return 0.0, _MOST_AT_ONCE
     mean = math.fsum(part.weight for part in weights) / nodes
     threshold = composed_threshold(ppr, mean)
-    held = _HELD_BYTES * pushed_entries(1, mean, threshold * mean, ppr.restart) / len(weights)
-    listed = _LISTED_BYTES * ppr.top_k * len(weights)
-    return threshold, int(min(max(_BATCH_BYTES // max(held, listed), _FEWEST_AT_ONCE), _MOST_AT_ONCE))
+    held_bytes = _HELD_BYTES * pushed_entries(1, mean, threshold * mean, ppr.restart) / len(weights)
+    list_bytes = _LISTED_BYTES * ppr.top_k * len(weights)
+    return threshold, int(min(max(_BATCH_BYTES // max(held_bytes, list_bytes), _FEWEST_AT_ONCE), _MOST_AT_ONCE))
 
 
 @dataclass(frozen=True)
 class _RoundFiles:
     """What rounds left: by part the files of what it holds, oldest first, and the neighbours that sources have."""
 
-    held: list[list[Location]]
+    held_files: list[list[Location]]
     neighbors: list[SentFile]
     records: list[TaskRecord[RoundResult]]
     rounds: int
@@ -164,23 +174,25 @@ class _RoundFiles:
 
 def _push_rounds(tasks: TaskFolder, payloads: Sequence[RoundPayload]) -> _RoundFiles:
     """Run rounds until nothing is sent, from the payloads of the first one. A part that is sent nothing waits."""
-    held: list[list[Location]] = [[] for _ in payloads]
+    held_files: list[list[Location]] = [[] for _ in payloads]
     neighbors: list[SentFile] = []
     records: list[TaskRecord[RoundResult]] = []
     active, rounds = dict(enumerate(payloads)), 0
     while active:
-        ids = [one.part.block.part_id for one in active.values()]
-        pushed = tasks.run_each(push_round, f"push-{rounds:03d}", active.values(), ids)
+        ids = [payload.part.block.part_id for payload in active.values()]
+        push_records = tasks.run_each(push_round, f"push-{rounds:03d}", active.values(), ids)
         inbox: dict[int, list[SentFile]] = {}
-        for sender, record in zip(active, pushed, strict=True):
-            held[sender].append(record.file("held"))
+        for sender, record in zip(active, push_records, strict=True):
+            held_files[sender].append(record.file("held"))
             neighbors += [SentFile(sender, file) for file in record.paths("known")]
-            for receiver in np.flatnonzero(record.result.sent).tolist():
+            for receiver in np.flatnonzero(record.result.entries_sent).tolist():
                 inbox.setdefault(receiver, []).append(SentFile(sender, record.file("sent")))
-        records += pushed
+        records += push_records
         active = {
-            index: replace(payloads[index], held=tuple(held[index]), inbox=tuple(inbox[index]), is_first=False)
+            index: replace(
+                payloads[index], held_files=tuple(held_files[index]), inbox=tuple(inbox[index]), is_first=False
+            )
             for index in sorted(inbox)
         }
         rounds += 1
-    return _RoundFiles(held, neighbors, records, rounds)
+    return _RoundFiles(held_files, neighbors, records, rounds)

@@ -30,13 +30,13 @@ class Part:
     """A block among the others.
 
     index : its own part index.
-    needed : by part index, home rows that the part needs. away : by part index, rows here that are at home there.
-        Both ascend, and one part's ``needed`` are the same nodes as the other's ``away``.
+    home_rows_for, away : by part index, home rows that the part needs, and rows here that are at home there.
+        Both ascend, and one part's ``home_rows_for`` are the same nodes as the other's ``away``.
     """
 
     block: Block
     index: int
-    needed: Sequence[NDArray[np.int32]]
+    home_rows_for: Sequence[NDArray[np.int32]]
     away: Sequence[NDArray[np.int32]]
 
     @classmethod
@@ -49,11 +49,11 @@ class Part:
         home = np.searchsorted(ids, block.home[away])
         order = np.argsort(home, kind="stable")
         bounds = np.searchsorted(home[order], np.arange(1, len(ids)))
-        nobody = np.empty(0, np.int32)
+        no_rows = np.empty(0, np.int32)
         return cls(
             block,
             ids.index(place.part_id),
-            [block.routes.get(part_id, nobody) for part_id in ids],
+            [block.routes.get(part_id, no_rows) for part_id in ids],
             np.split(away[order], bounds),
         )
 
@@ -91,7 +91,7 @@ class Part:
     def _copies(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
         """Return home rows that other parts store edges of, ascending; those parts, and the positions there."""
         copies = []
-        for index, rows in enumerate(self.needed):
+        for index, rows in enumerate(self.home_rows_for):
             position = np.flatnonzero(self.block.kind[rows] == RowKind.SPLIT).astype(np.int32)
             copies.append((rows[position], np.full(position.size, index, np.int32), position))
         row, part_index, position = (np.concatenate(columns) for columns in zip(*copies, strict=True))
@@ -102,7 +102,7 @@ class Part:
         """Return the rows that another part means by positions, as `ArrivedMass` has them; (n,) int32 -> (n,)."""
         rows = np.empty(position.size, np.int32)
         is_pushed = position < 0
-        rows[~is_pushed] = self.needed[index][position[~is_pushed]]
+        rows[~is_pushed] = self.home_rows_for[index][position[~is_pushed]]
         rows[is_pushed] = ~self.away[index][~position[is_pushed]]
         return rows
 
@@ -117,12 +117,12 @@ class SourceRows:
     @classmethod
     def find(cls, sources: Location, part: Part) -> SourceRows:
         """Look up which rows with edges stored here, home or away, are sources."""
-        wanted = storage.column(storage.map_arrow(sources), "node_ix")
+        source_ix = storage.column(storage.map_arrow(sources), "node_ix")
         row = np.flatnonzero(part.block.kind != RowKind.GHOST)
         node_ix = part.block.node_ix[row]
-        source = np.searchsorted(wanted, node_ix)
-        is_source = source < wanted.size
-        is_source[is_source] = wanted[source[is_source]] == node_ix[is_source]
+        source = np.searchsorted(source_ix, node_ix)
+        is_source = source < source_ix.size
+        is_source[is_source] = source_ix[source[is_source]] == node_ix[is_source]
         return cls(source[is_source], row[is_source])
 
     def at_home(self, part: Part) -> SourceRows:
@@ -132,5 +132,5 @@ class SourceRows:
 
     def between(self, first_source: int, stop_source: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the sources of a range, counted from its first, and their rows."""
-        some = slice(*np.searchsorted(self.source, [first_source, stop_source]))
-        return self.source[some] - first_source, self.row[some]
+        lines = slice(*np.searchsorted(self.source, [first_source, stop_source]))
+        return self.source[lines] - first_source, self.row[lines]

@@ -60,8 +60,8 @@ class PartWeight:
 class RoundPayload:
     """Input of the task that does one part's share of a round.
 
-    weights : of the part's rows. shared : weights that other parts have of its rows, in part order.
-    held : what the part holds after the rounds so far, oldest first. inbox : what others sent, in part order.
+    weights : of the part's rows. shared_weights : those that other parts have of its rows, in part order.
+    held_files : what the part holds after the rounds so far, oldest first. inbox : what others sent, in part order.
     is_first : sources start, each with mass 1 at its home.
     """
 
@@ -70,8 +70,8 @@ class RoundPayload:
     sources: SourceBatches
     threshold: float
     weights: Location
-    shared: tuple[SentFile, ...]
-    held: tuple[Location, ...] = ()
+    shared_weights: tuple[SentFile, ...]
+    held_files: tuple[Location, ...] = ()
     inbox: tuple[SentFile, ...] = ()
     is_first: bool = True
 
@@ -80,7 +80,7 @@ class RoundPayload:
 class RoundResult:
     """Entries sent to each part, edge ends walked, and the largest strength of the targets at home here."""
 
-    sent: tuple[int, ...]
+    entries_sent: tuple[int, ...]
     entries: int
     largest_strength: float
 
@@ -92,7 +92,7 @@ class RankPayload:
     part: PartFiles
     request: ListRequest
     sources: SourceBatches
-    held: tuple[Location, ...]
+    held_files: tuple[Location, ...]
     neighbors: tuple[SentFile, ...]
 
 
@@ -100,13 +100,13 @@ class RankPayload:
 class JoinPayload:
     """Input of the task that joins the lists of some batches of sources.
 
-    ranked : of each part. score_bound : of every single score; None where the bound is on the sum of errors.
+    ranked_files : of each part. score_bound : of every single score; None where the bound is on the sum of errors.
     batches : (first, stop).
     """
 
     sources: SourceBatches
     top_k: int
-    ranked: tuple[Location, ...]
+    ranked_files: tuple[Location, ...]
     score_bound: float | None
     batches: tuple[int, int] = (0, 0)
 
@@ -140,13 +140,13 @@ def push_round(payload: RoundPayload, attempt: Attempt) -> RoundResult:
     """
     request, part = payload.request, Part.read(payload.part)
     walk = _walk_of(part, payload)
-    held, nothing_held = MassFiles(HELD, payload.held), MassFiles(HELD, ())
+    held_files, nothing_held = MassFiles(HELD, payload.held_files), MassFiles(HELD, ())
     inbox = _Inbox(SENT, part, payload.inbox)
     batches = payload.sources.ranges()
     source_rows = SourceRows.find(payload.sources.file, part)
     at_home = source_rows.at_home(part)
     scratch = PartScratch.of(walk.rows)
-    sent = np.zeros(len(part.needed), np.int64)
+    entries_sent = np.zeros(len(part.home_rows_for), np.int64)
     entries = 0
     with (
         batch_writer(attempt.path("held", BATCHES), HELD) as held_writer,
@@ -154,20 +154,22 @@ def push_round(payload: RoundPayload, attempt: Attempt) -> RoundResult:
     ):
         for number, (first, stop) in enumerate(batches):
             if payload.is_first:
-                arrived = _unit_mass(stop - first, *at_home.between(first, stop))
+                arrivals = _unit_mass(stop - first, *at_home.between(first, stop))
             else:
-                arrived = inbox.mass(number, first, stop)
-            before = _held_mass(held if arrived.mass.size else nothing_held, number, first, stop)
-            pushed = push_part(walk, request.ppr.restart, payload.threshold, before, arrived, scratch)
-            held_writer.write_batch(lists_batch(HELD, first, pushed.held.indptr, [*pushed.held[1:]]))
-            columns: list[NDArray[Any]] = [pushed.sent.position, pushed.sent.mass]
-            for batch in batches_by_part(SENT, first, pushed.sent.indptr, pushed.sent.part_index, columns, sent.size):
+                arrivals = inbox.mass(number, first, stop)
+            before = _held_mass(held_files if arrivals.mass.size else nothing_held, number, first, stop)
+            push = push_part(walk, request.ppr.restart, payload.threshold, before, arrivals, scratch)
+            held_writer.write_batch(lists_batch(HELD, first, push.held.indptr, [*push.held[1:]]))
+            columns: list[NDArray[Any]] = [push.sent.position, push.sent.mass]
+            for batch in batches_by_part(
+                SENT, first, push.sent.indptr, push.sent.part_index, columns, entries_sent.size
+            ):
                 sent_writer.write_batch(batch)
-            sent += np.bincount(pushed.sent.part_index, minlength=sent.size)
-            entries += pushed.entries
+            entries_sent += np.bincount(push.sent.part_index, minlength=entries_sent.size)
+            entries += push.entries
     if payload.is_first and request.ppr.exclude_known:
         _write_known(part, source_rows, batches, attempt.path("known", BATCHES))
-    return RoundResult(tuple(sent.tolist()), entries, _largest_strength(part, walk, request))
+    return RoundResult(tuple(entries_sent.tolist()), entries, _largest_strength(part, walk, request))
 
 
 def _write_known(part: Part, source_rows: SourceRows, batches: list[tuple[int, int]], file: Path) -> None:
@@ -179,7 +181,7 @@ def _write_known(part: Part, source_rows: SourceRows, batches: list[tuple[int, i
             is_away = home[near] >= 0
             indptr = np.searchsorted(source[is_away], np.arange(stop - first + 1))
             away = near[is_away]
-            for batch in batches_by_part(KNOWN, first, indptr, home[away], [position[away]], len(part.needed)):
+            for batch in batches_by_part(KNOWN, first, indptr, home[away], [position[away]], len(part.home_rows_for)):
                 writer.write_batch(batch)
 
 
@@ -189,19 +191,19 @@ def rank_part(payload: RankPayload, attempt: Attempt) -> None:
     block = part.block
     span = block.rows_between(*request.targets)
     length = min(request.ppr.top_k, max(1, span[1] - span[0]))
-    held = MassFiles(HELD, payload.held)
+    held_files = MassFiles(HELD, payload.held_files)
     inbox = _Inbox(KNOWN, part, payload.neighbors)
     source_rows = SourceRows.find(payload.sources.file, part)
     scratch = PartScratch.of(block.node_ix.size)
     with batch_writer(attempt.path("ranked", BATCHES), RANKED) as writer:
         for number, (first, stop) in enumerate(payload.sources.ranges()):
-            scores = settle_part(request.ppr.restart, _held_mass(held, number, first, stop), scratch)
+            scores = settle_part(request.ppr.restart, _held_mass(held_files, number, first, stop), scratch)
             source, row = source_rows.between(first, stop)
-            excluded: list[tuple[NDArray[np.int64], NDArray[np.integer]]] = [(source, row)]
+            exclusions: list[tuple[NDArray[np.int64], NDArray[np.integer]]] = [(source, row)]
             if request.ppr.exclude_known:
-                excluded.append(neighbors_of(block.indptr, block.neighbor, source, row))
-                excluded += inbox.neighbors(number, first, stop)
-            candidates = candidates_for(request, span, block.degree, excluded, stop - first)
+                exclusions.append(neighbors_of(block.indptr, block.neighbor, source, row))
+                exclusions += inbox.neighbors(number, first, stop)
+            candidates = candidates_for(request, span, block.degree, exclusions, stop - first)
             rows, best = top_k_of_rows(scores, candidates.of_sources(0, stop - first), length)
             is_listed = rows != NO_ROW
             indptr = offsets_of(is_listed.sum(axis=1))
@@ -212,17 +214,17 @@ def rank_part(payload: RankPayload, attempt: Attempt) -> None:
 def join_lists(payload: JoinPayload, attempt: Attempt) -> JoinResult:
     """Task: lists of a range of batches of sources, from what all parts have ranked."""
     node_ix = storage.column(storage.map_arrow(payload.sources.file), "node_ix")
-    ranked = MassFiles(RANKED, payload.ranked)
+    ranked_files = MassFiles(RANKED, payload.ranked_files)
     batches = payload.sources.ranges()
     tables = [NEIGHBOR_LISTS.schema.empty_table()]
     largest_missing = 0.0
     for number in range(*payload.batches):
         first, stop = batches[number]
-        bounds, pieces = ranked.lists(number, first, stop)
-        nodes, scores = ranked.concat(pieces)
+        bounds, pieces = ranked_files.lists(number, first, stop)
+        nodes, scores = ranked_files.concat(pieces)
         counts, best, their_scores = merge_lists(bounds, nodes, scores, payload.top_k)
         missing = np.zeros(stop - first)
-        for batch in ranked.batches(number):
+        for batch in ranked_files.batches(number):
             missing += batch.column("missing").to_numpy()
         largest_missing = max(largest_missing, float(missing.max()))
         least = missing if payload.score_bound is None else np.minimum(missing, payload.score_bound)
@@ -237,9 +239,9 @@ def join_lists(payload: JoinPayload, attempt: Attempt) -> JoinResult:
 def _walk_of(part: Part, payload: RoundPayload) -> PartWalk:
     """Return the walk over a part, its split rows weighed in all parts, in part order."""
     weight = storage.column(storage.map_arrow(payload.weights), "weight").copy()
-    for sent in payload.shared:
+    for sent_file in payload.shared_weights:
         # Ghosts weigh nothing where they are: what comes in is that of split rows.
-        weight[part.needed[sent.sender]] += read_slice(sent.file, part.index).column(0).to_numpy()
+        weight[part.home_rows_for[sent_file.sender]] += read_slice(sent_file.file, part.index).column(0).to_numpy()
     return part.walk(weight)
 
 
@@ -248,10 +250,10 @@ def _largest_strength(part: Part, walk: PartWalk, request: ListRequest) -> float
     return float(walk.strength[first:stop].max(initial=0.0, where=part.is_home[first:stop]))
 
 
-def _held_mass(held: MassFiles, number: int, first: int, stop: int) -> HeldMass:
+def _held_mass(held_files: MassFiles, number: int, first: int, stop: int) -> HeldMass:
     """Return what a part holds of a batch of sources."""
-    bounds, pieces = held.lists(number, first, stop)
-    return HeldMass(bounds, *held.concat(pieces))
+    bounds, pieces = held_files.lists(number, first, stop)
+    return HeldMass(bounds, *held_files.concat(pieces))
 
 
 def _unit_mass(sources: int, source: NDArray[np.int64], row: NDArray[np.int64]) -> ArrivedMass:
@@ -264,10 +266,12 @@ def _unit_mass(sources: int, source: NDArray[np.int64], row: NDArray[np.int64]) 
 class _Inbox:
     """What other parts have sent to this one, senders in part order."""
 
-    def __init__(self, schema: pa.Schema, part: Part, sent: Sequence[SentFile]) -> None:
+    def __init__(self, schema: pa.Schema, part: Part, sent_files: Sequence[SentFile]) -> None:
         self._part = part
-        self._senders = [one.sender for one in sent]
-        self._files = MassFiles(schema, [one.file for one in sent], len(part.needed), part.index)
+        self._senders = [sent_file.sender for sent_file in sent_files]
+        self._files = MassFiles(
+            schema, [sent_file.file for sent_file in sent_files], len(part.home_rows_for), part.index
+        )
 
     def mass(self, number: int, first: int, stop: int) -> ArrivedMass:
         """Return the mass that arrives of a batch of sources."""
@@ -281,6 +285,6 @@ class _Inbox:
         bounds, pieces = self._files.lists(number, first, stop)
         sizes = bounds[:, :, 1] - bounds[:, :, 0]
         return [
-            (np.repeat(np.arange(stop - first), sizes[:, at]), self._part.needed[sender][position])
+            (np.repeat(np.arange(stop - first), sizes[:, at]), self._part.home_rows_for[sender][position])
             for at, (sender, (position,)) in enumerate(zip(self._senders, pieces, strict=True))
         ]

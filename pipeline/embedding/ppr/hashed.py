@@ -113,10 +113,10 @@ def hashed_rows(walks: WalkGraph, first: int, stop: int, settings: Settings) -> 
     graph, ppr = walks.graph, settings.ppr
     bound, word = threshold * graph.degree, hash_nodes(walks.node_key, settings.embedding.seed)
     if graph.is_undirected and reads_blocks(settings, graph.indices.size, is_bipartite=graph.left is not None):
-        for some, z, _ in chebyshev_columns(graph, single_seeds(np.arange(first, stop)), ppr.restart, threshold):
-            of_some = np.empty((some.size, settings.dim), np.float32)
+        for block_rows, z, _ in chebyshev_columns(graph, single_seeds(np.arange(first, stop)), ppr.restart, threshold):
+            of_some = np.empty((block_rows.size, settings.dim), np.float32)
             hashed_logs_of_columns(z, graph.degree, word, threshold, settings.graph.nodes, ppr.hash_columns, of_some)
-            rows[some] = of_some
+            rows[block_rows] = of_some
     else:
         for start in range(first, stop, _AT_ONCE):
             end = min(start + _AT_ONCE, stop)

@@ -56,17 +56,17 @@ class ListFigures:
 def candidates_of_sets(request: ListRequest, walks: WalkGraph, sets: RestartSets) -> Candidates:
     """Return the targets, without the sets' own nodes and, with ``exclude_known``, without their neighbours."""
     source = np.repeat(np.arange(len(sets)), np.diff(sets.indptr))
-    excluded = [(source, sets.nodes)]
+    exclusions = [(source, sets.nodes)]
     if request.ppr.exclude_known:
-        excluded.append(neighbors_of(walks.graph.indptr, walks.graph.indices, source, sets.nodes))
-    return candidates_for(request, walks.rows_between(*request.targets), walks.degree, excluded, len(sets))
+        exclusions.append(neighbors_of(walks.graph.indptr, walks.graph.indices, source, sets.nodes))
+    return candidates_for(request, walks.rows_between(*request.targets), walks.degree, exclusions, len(sets))
 
 
 def candidates_for(
     request: ListRequest,
     span: tuple[int, int],
     degree: NDArray[np.int64],
-    excluded: Sequence[tuple[NDArray[np.int64], NDArray[np.integer]]],
+    exclusions: Sequence[tuple[NDArray[np.int64], NDArray[np.integer]]],
     sources: int,
 ) -> Candidates:
     """Return which rows lists may hold.
@@ -74,18 +74,18 @@ def candidates_for(
     Parameters
     ----------
     span : rows of the targets. degree : (rows,) neighbours.
-    excluded : (source, row) pairs in arrays, in any order: rows that the list of a source must not hold.
+    exclusions : (source, row) pairs in arrays, in any order: rows that the list of a source must not hold.
     sources : how many there are.
     """
     power = request.ppr.degree_correction
     factor = degree_factor(degree.astype(np.float64), -power) if power else None
-    return Candidates(*span, factor, exclusions_of(excluded, sources))
+    return Candidates(*span, factor, exclusions_of(exclusions, sources))
 
 
-def exclusions_of(excluded: Sequence[tuple[NDArray[np.int64], NDArray[np.integer]]], sources: int) -> Exclusions:
+def exclusions_of(pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.integer]]], sources: int) -> Exclusions:
     """Return the rows that each list must not hold, of (source, row) pairs in any order."""
-    source = np.concatenate([source for source, _ in excluded])
-    row = np.concatenate([row.astype(np.int64) for _, row in excluded])
+    source = np.concatenate([source for source, _ in pairs])
+    row = np.concatenate([row.astype(np.int64) for _, row in pairs])
     order = np.lexsort((row, source))
     indptr = np.searchsorted(source[order], np.arange(sources + 1)).astype(np.int64)
     return Exclusions(indptr, row[order])

@@ -95,9 +95,9 @@ def batches_by_part(
     first = 0
     for sizes in counts.reshape(parts, sources):
         of_part = offsets_of(sizes)
-        some = order[first : first + int(of_part[-1])]
-        first += some.size
-        yield lists_batch(schema, first_source, of_part, [column[some] for column in entries])
+        entry = order[first : first + int(of_part[-1])]
+        first += entry.size
+        yield lists_batch(schema, first_source, of_part, [column[entry] for column in entries])
 
 
 class MassFiles:
