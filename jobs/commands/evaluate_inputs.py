@@ -111,7 +111,7 @@ def _judge_ids(pairs: PairIds, scored_table: ScoredTable, subject: str, notes: l
 
 
 def _require_known_pair(test: Pairs, scored_table: ScoredTable, address: str) -> None:
-    if not test.known().src.size:
+    if not test.between_rows().src.size:
         table = scored_table.table
         ends = f"{int((test.src >= 0).sum())} as {table.source}, {int((test.dst >= 0).sum())} as {table.target}"
         raise InputError(

@@ -100,10 +100,10 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1))
 
 
-def f1_scores(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> tuple[float, float]:
+def f1_scores(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> tuple[float, float]:
     """Micro- and macro-F1 of (n, labels) bool; a label neither true nor predicted anywhere counts as 0."""
-    both = (truth & predicted).sum(axis=0).astype(np.float64)
-    total = truth.sum(axis=0) + predicted.sum(axis=0)
+    both = (truth & prediction).sum(axis=0).astype(np.float64)
+    total = truth.sum(axis=0) + prediction.sum(axis=0)
     micro = 2.0 * both.sum() / max(total.sum(), 1)
     return float(micro), float((2.0 * both / np.maximum(total, 1)).mean())
 
@@ -111,9 +111,9 @@ def f1_scores(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> tuple[f
 def top_labels(scores: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Mark the ``count[i]`` highest scores of each row; equal ones from the left."""
     order = np.argsort(-scores, axis=1, kind="stable")
-    chosen = np.zeros(scores.shape, np.bool_)
-    np.put_along_axis(chosen, order, np.arange(scores.shape[1]) < count[:, None], axis=1)
-    return chosen
+    is_top = np.zeros(scores.shape, np.bool_)
+    np.put_along_axis(is_top, order, np.arange(scores.shape[1]) < count[:, None], axis=1)
+    return is_top
 
 
 def _classify_once(

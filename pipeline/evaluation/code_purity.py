@@ -31,20 +31,20 @@ def code_purity(code: NDArray[np.int32], labels: NDArray[np.bool_]) -> dict[str,
     nodes, depth = code.shape
     below = np.arange(nodes)  # the smallest groups: of one node
     pairs_below = np.zeros(labels.shape)
-    shared, pure, levels = 0.0, 0.0, []
+    pair_total, pure, levels = 0.0, 0.0, []
     for level in range(depth, -1, -1):
         first, group = np.unique(code[:, :level], axis=0, return_index=True, return_inverse=True)[1:]
         group = group.reshape(-1)
         members = csr_array((np.ones(nodes), (group, np.arange(nodes))), shape=(first.size, nodes))
         counts, size = members @ labels.astype(np.float64), np.bincount(group)
         pairs = counts * (counts - 1) / 2
-        met = pairs.copy()  # pairs of nodes that no smaller group holds
-        np.add.at(met, group[_first_of(below)], -pairs_below)
-        shared += float(met.sum())
-        pure += float((met * counts / size[:, None]).sum())
+        first_pairs = pairs.copy()  # pairs of nodes that no smaller group holds
+        np.add.at(first_pairs, group[_first_of(below)], -pairs_below)
+        pair_total += float(first_pairs.sum())
+        pure += float((first_pairs * counts / size[:, None]).sum())
         levels.append({"level": level, "groups": int(first.size), "purity": float(counts.max(axis=1).sum() / nodes)})
         below, pairs_below = group, pairs
-    return {"nodes": nodes, "levels": levels[::-1], "dendrogram_purity": pure / shared if shared else None}
+    return {"nodes": nodes, "levels": levels[::-1], "dendrogram_purity": pure / pair_total if pair_total else None}
 
 
 def _first_of(group: NDArray[np.int64]) -> NDArray[np.int64]:

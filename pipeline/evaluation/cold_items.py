@@ -23,11 +23,11 @@ def slice_cold_nodes(ranking: TableRanking) -> dict[str, Any]:
     """
     metrics, per_item, ks = ranking.metrics, ranking.metrics.per_item, ranking.metrics.ks
     is_cold = ranking.item_neighbors == 0
-    listed = per_item.listed.sum(axis=0)
+    list_places = per_item.list_counts.sum(axis=0)
     items: dict[str, Any] = {
         "members": int(is_cold.sum()),
         "test_pairs": int(per_item.test_pairs[is_cold].sum()),
-        **figures_at(ks, list_share=(per_item.listed[is_cold].sum(axis=0) / np.maximum(listed, 1)).tolist()),
+        **figures_at(ks, list_share=(per_item.list_counts[is_cold].sum(axis=0) / np.maximum(list_places, 1)).tolist()),
     }
     if items["test_pairs"]:
         sizes = {"chance": is_cold.size, "chance_alone": items["members"]}
@@ -84,17 +84,17 @@ def rank_cold_alone(
     Arguments as of `pipeline.evaluation.ranking.rank_items`; is_cold : (items,) bool.
     """
     cold = np.flatnonzero(is_cold)
-    asked = truth.items.among(cold)
-    users = np.flatnonzero(asked.lengths)
+    cold_answers = truth.items.among(cold)
+    users = np.flatnonzero(cold_answers.lengths)
     if not users.size:
         return None
-    known, wanted = left_out.among(cold).of_queries(users), asked.of_queries(users)
-    cold_truth = GroundTruth(wanted, np.zeros(users.size, np.int64))
-    return rank_items(user_rows[users], item_rows[cold], known, cold_truth, ks)
+    exclude, answers = left_out.among(cold).of_queries(users), cold_answers.of_queries(users)
+    cold_truth = GroundTruth(answers, np.zeros(users.size, np.int64))
+    return rank_items(user_rows[users], item_rows[cold], exclude, cold_truth, ks)
 
 
-def _share_of_hits(ranking: TableRanking, chosen: NDArray[np.bool_]) -> list[float]:
+def _share_of_hits(ranking: TableRanking, is_warm: NDArray[np.bool_]) -> list[float]:
     """Return the share of the test pairs of some items that are hits, at each k."""
     per_item = ranking.metrics.per_item
-    shares: list[float] = (per_item.hits[chosen].sum(axis=0) / per_item.test_pairs[chosen].sum()).tolist()
+    shares: list[float] = (per_item.hits[is_warm].sum(axis=0) / per_item.test_pairs[is_warm].sum()).tolist()
     return shares

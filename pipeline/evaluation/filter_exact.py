@@ -40,14 +40,14 @@ def exact_filter_scores(
     power = np.where(degree > 0, np.where(degree > 0, degree, 1.0) ** rule.beta, 0.0)  # no edge, no score
     signal = (edges[sources - rows[0]].toarray() / np.where(power > 0, power, 1.0)).T
 
-    def shifted(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def shift(x: NDArray[np.float64]) -> NDArray[np.float64]:
         product: NDArray[np.float64] = 2 * (step.T @ (step @ x)) - x
         return product
 
-    before, term = signal, shifted(signal)
+    before, term = signal, shift(signal)
     total = rule.coefficients[0] * before + rule.coefficients[1] * term
     for coefficient in rule.coefficients[2:]:
-        before, term = term, 2 * shifted(term) - before
+        before, term = term, 2 * shift(term) - before
         total += coefficient * term
     vectors = basis.astype(np.float64)
     total += rule.alpha * (vectors @ (vectors.T @ signal))

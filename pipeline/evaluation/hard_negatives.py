@@ -16,7 +16,7 @@ def hard_negatives(
     dst: NDArray[np.int64],
     nodes: Nodes,
     train: NDArray[np.int64],
-    known: NDArray[np.int64],
+    edge_codes: NDArray[np.int64],
     seed: int,
 ) -> NDArray[np.int64]:
     """Replace each ``dst`` by the end of a short random walk from ``src`` that it is not known to be linked to.
@@ -33,7 +33,7 @@ def hard_negatives(
     src, dst : (pairs,) int64 positions.
     nodes : all nodes.
     train : (codes,) int64, sorted: ``pair_codes`` of the edges to walk along, in both directions.
-    known : (codes,) int64, sorted: pairs that are no negatives; at least those of every ``src``.
+    edge_codes : (codes,) int64, sorted: pairs that are no negatives; at least those of every ``src``.
     seed : any non-negative integer below 2**64.
 
     Returns
@@ -62,5 +62,5 @@ def hard_negatives(
         # A walk that ends in another type counts as one back to its start, which is never a negative.
         return np.where(nodes.node_type[at] == nodes.node_type[dst[pairs]], at, src[pairs])
 
-    negative[has_walk] = draw_negatives(src, dst, nodes.n, known, walk)
+    negative[has_walk] = draw_negatives(src, dst, nodes.n, edge_codes, walk)
     return negative

@@ -54,10 +54,10 @@ def score_interests(
     interests = with_own(interests, own)
     unit = unit_rows(items)
     figures: dict[str, Any] = {"sources": queries.user.size, "queries": interests.weight.size / max(own.weight.size, 1)}
-    for name, asked in (("one_query", own), ("interests", interests)):
+    for name, source_queries in (("one_query", own), ("interests", interests)):
         figures[name] = {}
         for k in LENGTHS:
-            lists = shared_lists(asked, items, queries.left_out, k)
+            lists = shared_lists(source_queries, items, queries.left_out, k)
             metrics = measure_places([(0, len(lists), lists)], len(items), queries.truth, (k,))
             values = {
                 "recall": metrics.recall[0],
@@ -79,7 +79,7 @@ def shared_lists(
     (sources, k) int64; ``NO_ROW`` behind the end of a list that fewer items may enter.
     """
     seats, counts = share_out(interests.indptr, interests.weight, k), np.diff(interests.indptr)
-    lists, filled = np.full((counts.size, k), NO_ROW, np.int64), np.zeros(counts.size, np.int64)
+    lists, lengths = np.full((counts.size, k), NO_ROW, np.int64), np.zeros(counts.size, np.int64)
     list_of = np.repeat(np.arange(counts.size), left_out.lengths)
     for rank in range(int(counts.max(initial=0))):
         at = np.where(rank < counts, interests.indptr[:-1] + rank, 0)
@@ -90,12 +90,12 @@ def shared_lists(
         exclusions = PositionLists.from_pairs(
             np.concatenate([list_of, row]), np.concatenate([left_out.positions, lists[row, place]]), counts.size
         )
-        wanted = seats[at[source]]
+        seat_counts = seats[at[source]]
         exclude = exclusions.of_queries(source)
-        nearest, _ = top_k(interests.query[at[source]], items, int(wanted.max()), exclude)
-        of, column = np.nonzero(np.arange(nearest.shape[1]) < wanted[:, None])
-        lists[source[of], filled[source[of]] + column] = nearest[of, column]
-        filled[source] += wanted
+        nearest, _ = top_k(interests.query[at[source]], items, int(seat_counts.max()), exclude)
+        of, column = np.nonzero(np.arange(nearest.shape[1]) < seat_counts[:, None])
+        lists[source[of], lengths[source[of]] + column] = nearest[of, column]
+        lengths[source] += seat_counts
     return lists
 
 

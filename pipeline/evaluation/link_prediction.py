@@ -71,14 +71,14 @@ def pair_codes(src: NDArray[np.int64], dst: NDArray[np.int64], n: int, *, undire
 
 def distinct(codes: NDArray[Code]) -> NDArray[Code]:
     """Sorted, distinct values; (n,) integers. numpy's unique hashes first, which costs ten times the sort."""
-    ordered = np.sort(codes)
-    is_new = np.ones(ordered.size, np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
-    return ordered[is_new]
+    ascending = np.sort(codes)
+    is_new = np.ones(ascending.size, np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=is_new[1:])
+    return ascending[is_new]
 
 
 def random_negatives(
-    src: NDArray[np.int64], dst: NDArray[np.int64], nodes: Nodes, known: NDArray[np.int64], seed: int
+    src: NDArray[np.int64], dst: NDArray[np.int64], nodes: Nodes, edge_codes: NDArray[np.int64], seed: int
 ) -> NDArray[np.int64]:
     """Replace each ``dst`` by any node of its type that ``src`` is not known to be linked to.
 
@@ -89,7 +89,7 @@ def random_negatives(
     ----------
     src, dst : (pairs,) int64 positions.
     nodes : all nodes.
-    known : (codes,) int64, sorted: ``pair_codes`` of every edge known, held out or not; on plain graphs
+    edge_codes : (codes,) int64, sorted: ``pair_codes`` of every edge known, held out or not; on plain graphs
         in both directions.
     seed : any non-negative integer below 2**64.
 
@@ -98,24 +98,24 @@ def random_negatives(
     (pairs,) int64 positions; -1 where no draw was free.
     """
     node_type = np.unique(nodes.node_type, return_inverse=True)[1].astype(np.int64, copy=False)
-    return _draw_from_classes(src, dst, nodes, node_type, known, seed, stream=0)
+    return _draw_from_classes(src, dst, nodes, node_type, edge_codes, seed, stream=0)
 
 
 def degree_matched_negatives(
-    src: NDArray[np.int64], dst: NDArray[np.int64], nodes: Nodes, known: NDArray[np.int64], seed: int
+    src: NDArray[np.int64], dst: NDArray[np.int64], nodes: Nodes, edge_codes: NDArray[np.int64], seed: int
 ) -> NDArray[np.int64]:
     """The same as ``random_negatives``, among nodes of the type and about the degree of ``dst``.
 
     "About" is one class of ``degree_classes``.
     """
-    return _draw_from_classes(src, dst, nodes, degree_classes(nodes), known, seed, stream=1)
+    return _draw_from_classes(src, dst, nodes, degree_classes(nodes), edge_codes, seed, stream=1)
 
 
 def draw_negatives(
     src: NDArray[np.int64],
     dst: NDArray[np.int64],
     n: int,
-    known: NDArray[np.int64],
+    edge_codes: NDArray[np.int64],
     propose: Callable[[NDArray[np.int64], int], NDArray[np.int64]],
 ) -> NDArray[np.int64]:
     """For each pair the first proposed node that is no end of it and not known to be linked to ``src``.
@@ -126,16 +126,16 @@ def draw_negatives(
     -------
     (pairs,) int64; -1 where ``MAX_DRAWS`` draws gave none.
     """
-    drawn = np.full(src.size, -1, np.int64)
+    negative = np.full(src.size, -1, np.int64)
     left = np.arange(src.size)
     for attempt in range(MAX_DRAWS):
         if left.size == 0:
             break
         node = propose(left, attempt)
-        is_free = (node != src[left]) & (node != dst[left]) & ~contains(known, src[left] * n + node)
-        drawn[left[is_free]] = node[is_free]
+        is_free = (node != src[left]) & (node != dst[left]) & ~contains(edge_codes, src[left] * n + node)
+        negative[left[is_free]] = node[is_free]
         left = left[~is_free]
-    return drawn
+    return negative
 
 
 def unit_interval(word: NDArray[np.uint64]) -> NDArray[np.float64]:
@@ -176,9 +176,9 @@ def auc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float
     """
     if positive.size == 0 or negative.size == 0:
         return None
-    ordered = np.sort(negative)
-    below = int(np.searchsorted(ordered, positive, "left").sum())
-    below_or_equal = int(np.searchsorted(ordered, positive, "right").sum())
+    ascending = np.sort(negative)
+    below = int(np.searchsorted(ascending, positive, "left").sum())
+    below_or_equal = int(np.searchsorted(ascending, positive, "right").sum())
     return (below + below_or_equal) / (2 * positive.size * negative.size)
 
 
@@ -194,21 +194,21 @@ def measure_auc(
     rows : (n, dim) float32; for cosine, pass unit rows. negative : (pairs,) int64; -1 where a positive has none.
     """
     has_one = negative >= 0
-    src, dst, other = src[has_one], dst[has_one], negative[has_one]
+    src, dst, negative_end = src[has_one], dst[has_one], negative[has_one]
     degree = nodes.degree.astype(np.float64)
     return LinkAuc(
-        auc=auc(pair_scores(rows, src, rows, dst), pair_scores(rows, src, rows, other)),
-        auc_by_degree_alone=auc(degree[src] * degree[dst], degree[src] * degree[other]),
+        auc=auc(pair_scores(rows, src, rows, dst), pair_scores(rows, src, rows, negative_end)),
+        auc_by_degree_alone=auc(degree[src] * degree[dst], degree[src] * degree[negative_end]),
         without_negative=int((~has_one).sum()),
     )
 
 
-def contains(ordered: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
+def contains(ascending: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which values occur in a sorted array."""
-    if ordered.size == 0:
+    if ascending.size == 0:
         return np.zeros(values.shape, np.bool_)
-    at = np.minimum(np.searchsorted(ordered, values), ordered.size - 1)
-    return np.asarray(ordered[at] == values)
+    at = np.minimum(np.searchsorted(ascending, values), ascending.size - 1)
+    return np.asarray(ascending[at] == values)
 
 
 def _draw_from_classes(
@@ -216,7 +216,7 @@ def _draw_from_classes(
     dst: NDArray[np.int64],
     nodes: Nodes,
     node_class: NDArray[np.int64],
-    known: NDArray[np.int64],
+    edge_codes: NDArray[np.int64],
     seed: int,
     stream: int,
 ) -> NDArray[np.int64]:
@@ -232,7 +232,7 @@ def _draw_from_classes(
         of_dst = node_class[dst[pairs]]
         return by_class[first[of_dst] + (share * members[of_dst]).astype(np.int64)]
 
-    return draw_negatives(src, dst, nodes.n, known, propose)
+    return draw_negatives(src, dst, nodes.n, edge_codes, propose)
 
 
 def _degree_step(degree: NDArray[np.int64]) -> NDArray[np.int64]:

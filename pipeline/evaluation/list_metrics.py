@@ -99,19 +99,19 @@ def _places(
     """Yield (start, stop, the first k places without train pairs); write the length of each list without them."""
     for start in range(0, remaining.size, _LISTS_AT_ONCE):
         stop = min(start + _LISTS_AT_ONCE, remaining.size)
-        indptr, known = lists.indptr[start : stop + 1], train.of(start, stop)
+        indptr, train_lists = lists.indptr[start : stop + 1], train.of(start, stop)
         lengths = np.diff(indptr)
         row = np.repeat(np.arange(stop - start), lengths)
         place = np.arange(indptr[0], indptr[-1]) - np.repeat(indptr[:-1], lengths)
-        listed = np.full((stop - start, int(lengths.max(initial=0))), NO_ROW, np.int64)
-        listed[row, place] = lists.positions[indptr[0] : indptr[-1]]
-        is_known = np.zeros(listed.shape, np.bool_)
-        mark_hits(listed, known.indptr, known.positions, is_known)
+        nodes = np.full((stop - start, int(lengths.max(initial=0))), NO_ROW, np.int64)
+        nodes[row, place] = lists.positions[indptr[0] : indptr[-1]]
+        is_known = np.zeros(nodes.shape, np.bool_)
+        mark_hits(nodes, train_lists.indptr, train_lists.positions, is_known)
         # A node that is not among the items keeps its place in the list, and is never an answer.
-        is_left = (np.arange(listed.shape[1]) < lengths[:, None]) & ~is_known
+        is_left = (np.arange(nodes.shape[1]) < lengths[:, None]) & ~is_known
         remaining[start:stop] = is_left.sum(axis=1)
         new_place = np.cumsum(is_left, axis=1) - 1
         is_first = is_left & (new_place < k)
         places = np.full((stop - start, k), NO_ROW, np.int64)
-        places[np.nonzero(is_first)[0], new_place[is_first]] = listed[is_first]
+        places[np.nonzero(is_first)[0], new_place[is_first]] = nodes[is_first]
         yield start, stop, places

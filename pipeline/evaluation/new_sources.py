@@ -46,21 +46,21 @@ def score_new_sources(table: Table, test: Pairs, seed: int) -> NewSourceMetrics:
     The nodes of a source, in the order of their hashes, make a chain; a negative is none of them. On a plain graph both
     ends of a test pair may be new.
     """
-    source, chosen = test.src, test.dst
+    source, target = test.src, test.dst
     if table.is_plain:  # unknown ends are numbered on each side by itself
-        other = np.where(test.dst < 0, test.dst + min(0, int(test.src.min(initial=0))), test.dst)
-        source, chosen = np.concatenate([test.src, other]), np.concatenate([test.dst, test.src])
-    is_of_new = (source < 0) & (chosen >= 0)
+        new_target = np.where(test.dst < 0, test.dst + min(0, int(test.src.min(initial=0))), test.dst)
+        source, target = np.concatenate([test.src, new_target]), np.concatenate([test.dst, test.src])
+    is_of_new = (source < 0) & (target >= 0)
     n = len(table.rows)
-    source, chosen = np.divmod(distinct(-source[is_of_new] * n + chosen[is_of_new]), n)
-    codes = source * n + chosen
-    order = np.lexsort((hash_nodes(table.node_key, seed)[chosen], source))
-    source, chosen = source[order], chosen[order]
+    source, target = np.divmod(distinct(-source[is_of_new] * n + target[is_of_new]), n)
+    codes = source * n + target
+    order = np.lexsort((hash_nodes(table.node_key, seed)[target], source))
+    source, target = source[order], target[order]
     place = np.arange(source.size) - np.searchsorted(source, source)  # of each node in its source's chain
     is_pair = (place[1:] > 0) & (place[1:] <= LONGEST)
-    source, first, second = source[1:][is_pair], chosen[:-1][is_pair], chosen[1:][is_pair]
-    drawn = degree_matched_negatives(first, second, table.nodes, np.zeros(0, np.int64), seed)
-    negative = np.where(contains(codes, source * n + drawn), -1, drawn)
+    source, first, second = source[1:][is_pair], target[:-1][is_pair], target[1:][is_pair]
+    candidate = degree_matched_negatives(first, second, table.nodes, np.zeros(0, np.int64), seed)
+    negative = np.where(contains(codes, source * n + candidate), -1, candidate)
     link_auc = _auc_of_cosines(table, first, second, negative)
     return NewSourceMetrics(
         test_pairs=codes.size,
@@ -74,8 +74,8 @@ def _auc_of_cosines(
     table: Table, first: NDArray[np.int64], second: NDArray[np.int64], negative: NDArray[np.int64]
 ) -> LinkAuc:
     """Take the AUC of some pairs by the cosines of their rows, of which only these are scaled."""
-    needed = distinct(np.concatenate((first, second, negative[negative >= 0])))
+    node = distinct(np.concatenate((first, second, negative[negative >= 0])))
     nodes = table.nodes
-    chosen = Nodes(nodes.node_key[needed], nodes.node_type[needed], nodes.degree[needed])
-    row = [np.where(ends >= 0, np.searchsorted(needed, ends), -1) for ends in (first, second, negative)]
-    return measure_auc(unit_rows(table.rows[needed]), chosen, *row)
+    sample = Nodes(nodes.node_key[node], nodes.node_type[node], nodes.degree[node])
+    row = [np.where(ends >= 0, np.searchsorted(node, ends), -1) for ends in (first, second, negative)]
+    return measure_auc(unit_rows(table.rows[node]), sample, *row)

@@ -72,9 +72,9 @@ class ListRules:
     error_kind: str
 
 
-def affordable_sources(entries: int, wanted: int = SAMPLE) -> int:
+def affordable_sources(entries: int, sources: int = SAMPLE) -> int:
     """Return how many sources are solved exactly on a graph with so many entries: some seconds to a minute's work."""
-    return min(wanted, max(_FEWEST, _MOST_WORK // max(entries, 1)))
+    return min(sources, max(_FEWEST, _MOST_WORK // max(entries, 1)))
 
 
 def exact_scores(graph: Transition, sources: NDArray[np.int64], restart: float) -> ExactScores:
@@ -101,14 +101,14 @@ def exact_scores(graph: Transition, sources: NDArray[np.int64], restart: float) 
     system = _System(_symmetric_step(graph, root), 1 - restart, root, graph.left)
     scores, remainder = np.empty((sources.size, graph.n)), np.empty(sources.size)
     for start in range(0, sources.size, _COLUMNS):
-        some = sources[start : start + _COLUMNS]
-        wanted = np.zeros((graph.n, some.size))
+        batch = sources[start : start + _COLUMNS]
+        right_side = np.zeros((graph.n, batch.size))
         # A node without edges keeps its walk: all of it, not the share that restarts.
-        share = np.where(graph.degree[some] > 0, restart, 1.0)
-        wanted[some, np.arange(some.size)] = share / root[some]
-        solution, left = system.solve(wanted, restart)
-        scores[start : start + some.size] = (solution * root[:, None]).T
-        remainder[start : start + some.size] = left
+        share = np.where(graph.degree[batch] > 0, restart, 1.0)
+        right_side[batch, np.arange(batch.size)] = share / root[batch]
+        solution, left = system.solve(right_side, restart)
+        scores[start : start + batch.size] = (solution * root[:, None]).T
+        remainder[start : start + batch.size] = left
     if (remainder > REMAINDER).any():
         raise ValueError(
             f"the exact scores of {int((remainder > REMAINDER).sum())} of {sources.size} sources converged to "
@@ -127,7 +127,7 @@ def compare_lists(lists: SampledLists, exact: ExactScores, rules: ListRules) -> 
     hold it. Bounds are broken if any is (of "confidence" bounds, more than 1 in 20 scores).
     """
     precision, errors, room = [], [np.zeros(0)], [np.zeros(0)]
-    misplaced = 0
+    misplaced_nodes = 0
     first, stop = rules.span
     for place in range(lists.sources.size):
         value = exact.scores[place] * rules.factor
@@ -138,12 +138,12 @@ def compare_lists(lists: SampledLists, exact: ExactScores, rules: ListRules) -> 
         may_list[left_out] = False
         entries = slice(lists.indptr[place], lists.indptr[place + 1])
         nodes, scores = lists.nodes[entries], lists.scores[entries].astype(np.float64)
-        listed = np.unique(nodes[may_list[nodes]])
-        misplaced += nodes.size - listed.size
-        precision.append(_precision(value[may_list], value[listed], rules.k, slack))
+        distinct_nodes = np.unique(nodes[may_list[nodes]])
+        misplaced_nodes += nodes.size - distinct_nodes.size
+        precision.append(_precision(value[may_list], value[distinct_nodes], rules.k, slack))
         errors.append(np.abs(scores - value[nodes]))
-        allowed = float(lists.bound[place]) + slack + _ROUNDING * np.maximum(scores, value[nodes])
-        room.append(np.broadcast_to(allowed, nodes.shape) - errors[-1])
+        tolerance = float(lists.bound[place]) + slack + _ROUNDING * np.maximum(scores, value[nodes])
+        room.append(np.broadcast_to(tolerance, nodes.shape) - errors[-1])
     error, left = np.concatenate(errors), np.concatenate(room)
     outside = int((left < 0).sum())
     is_broken = outside > (_UNLUCKY * error.size if rules.error_kind == "confidence" else 0)
@@ -157,8 +157,8 @@ def compare_lists(lists: SampledLists, exact: ExactScores, rules: ListRules) -> 
         "error_kind": rules.error_kind,
         "outside": outside,
         "largest_excess": float(max(0.0, -left.min(initial=0.0))),
-        "misplaced": misplaced,
-        "bounds_hold": not (is_broken or misplaced),
+        "misplaced": misplaced_nodes,
+        "bounds_hold": not (is_broken or misplaced_nodes),
         "remainder": float(exact.remainder.max(initial=0.0)),
     }
 
@@ -203,14 +203,14 @@ def broken_bounds(figures: Mapping[str, Any], table: str = "ppr_neighbors") -> S
     return sentences
 
 
-def _precision(candidates: NDArray[np.float64], listed: NDArray[np.float64], k: int, slack: float) -> float:
-    """Share of the exact list's places that are filled rightly; values of all candidates, and of those listed."""
+def _precision(candidates: NDArray[np.float64], list_values: NDArray[np.float64], k: int, slack: float) -> float:
+    """Share of the exact list's places that are filled rightly, by the scores of all candidates and of the list."""
     above = candidates[candidates > slack]
     places = min(k, above.size)
     if not places:
         return 1.0
     last = np.partition(above, above.size - places)[above.size - places]
-    return min(int((listed >= last - slack).sum()), places) / places
+    return min(int((list_values >= last - slack).sum()), places) / places
 
 
 def _symmetric_step(graph: Transition, root: NDArray[np.float64]) -> sparse.csr_array:
@@ -235,13 +235,13 @@ class _System:
             self._inner, self._outer = sides if left <= n - left else sides[::-1]
             self._there, self._back = step[self._outer, self._inner], step[self._inner, self._outer]
 
-    def solve(self, wanted: NDArray[np.float64], restart: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def solve(self, right_side: NDArray[np.float64], restart: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """y, a column each, and by column the sum of the errors of ``x = root * y`` at most."""
-        solution = np.zeros_like(wanted)
-        remainder = np.full(wanted.shape[1], np.inf)
+        solution = np.zeros_like(right_side)
+        remainder = np.full(right_side.shape[1], np.inf)
         while True:
             # The true residual: rounding parts the one that a descent carries along from it.
-            residual = wanted - solution + self._follow * (self._step @ solution)
+            residual = right_side - solution + self._follow * (self._step @ solution)
             before, remainder = remainder, _l1(residual, self._root) / restart
             if (remainder <= _GOAL).all() or (remainder >= 0.5 * before).all():
                 return solution, remainder

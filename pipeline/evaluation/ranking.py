@@ -81,12 +81,12 @@ class PerItem:
     """The same ranking item by item.
 
     test_pairs : (items,) int64. hits : (items, len(ks)) int64: those of its test pairs among the first k.
-    listed : (items, len(ks)) int64: counted users in whose first k it stands.
+    list_counts : (items, len(ks)) int64: counted users in whose first k it stands.
     """
 
     test_pairs: NDArray[np.int64]
     hits: NDArray[np.int64]
-    listed: NDArray[np.int64]
+    list_counts: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -218,8 +218,8 @@ def rank_items(
     check_cutoffs(ks)
     if truth.items.n_queries != user_rows.shape[0]:
         raise ValueError(f"truth speaks of {truth.items.n_queries} users; there are {user_rows.shape[0]} user rows")
-    ranked = _ranked_blocks(user_rows, item_rows, ks[-1], train)
-    blocks = ((start, stop, positions) for start, stop, positions, _ in ranked)
+    blocks_of_scores = _ranked_blocks(user_rows, item_rows, ks[-1], train)
+    blocks = ((start, stop, positions) for start, stop, positions, _ in blocks_of_scores)
     return measure_places(blocks, item_rows.shape[0], truth, ks)
 
 
@@ -284,10 +284,10 @@ def unit_rows(rows: NDArray[np.float32], out: NDArray[np.float32] | None = None)
     """
     unit = np.empty(rows.shape, np.float32) if out is None else out
     for start in range(0, len(rows), _ROWS_AT_ONCE):
-        some = np.ascontiguousarray(rows[start : start + _ROWS_AT_ONCE])
-        length = row_lengths(some)
+        batch = np.ascontiguousarray(rows[start : start + _ROWS_AT_ONCE])
+        length = row_lengths(batch)
         length[length == 0.0] = 1.0
-        unit[start : start + _ROWS_AT_ONCE] = some / length[:, None]
+        unit[start : start + _ROWS_AT_ONCE] = batch / length[:, None]
     return unit
 
 
@@ -306,17 +306,27 @@ def _ranked_blocks(
         stop = min(start + _QUERIES_AT_ONCE, n_queries)
         blocks = [slice(at, min(at + _QUERIES_PER_BLOCK, stop)) for at in range(start, stop, _QUERIES_PER_BLOCK)]
         lists = [exclude.of(block.start, block.stop) for block in blocks]
-        excluded = [read_only(Exclusions(known.indptr, known.positions)) for known in lists]
+        exclusions = [
+            read_only(Exclusions(excluded_lists.indptr, excluded_lists.positions)) for excluded_lists in lists
+        ]
         scores = np.full((stop - start, k), -np.inf, np.float32)
         positions = np.full((stop - start, k), NO_ROW, np.int64)
         for first in range(0, n_rows, width):
             tile = rows[first : first + width]
             n = tile.shape[0]
-            for block, known in zip(blocks, excluded, strict=True):
-                here = slice(block.start - start, block.stop - start)
+            for block, exclusion in zip(blocks, exclusions, strict=True):
+                block_rows = slice(block.start - start, block.stop - start)
                 np.matmul(queries[block], tile.T, out=rough[: block.stop - block.start, :n])
                 rough_scores = RoughScores(rough, first, n)
-                keep_best(rough_scores, queries[block], rows, slack[block], known, scores[here], positions[here])
+                keep_best(
+                    rough_scores,
+                    queries[block],
+                    rows,
+                    slack[block],
+                    exclusion,
+                    scores[block_rows],
+                    positions[block_rows],
+                )
         best_first(scores, positions)
         yield start, stop, positions, scores
 
@@ -352,12 +362,12 @@ def _per_user(
     gain = np.array([1.0 / math.log2(place + 1) for place in range(1, ks[-1] + 1)])
     ideal = np.cumsum(gain)
     n_hits = np.cumsum(hits, axis=1)
-    gained = np.cumsum(hits * gain, axis=1)
+    cumulative_gain = np.cumsum(hits * gain, axis=1)
     recall, ndcg = (np.zeros((user.size + absent_pairs.size, len(ks))) for _ in range(2))
     hit = np.zeros(recall.shape, np.bool_)
     for col, k in enumerate(ks):
         recall[: user.size, col] = n_hits[:, k - 1] / test_pairs
-        ndcg[: user.size, col] = gained[:, k - 1] / ideal[np.minimum(k, test_pairs) - 1]
+        ndcg[: user.size, col] = cumulative_gain[:, k - 1] / ideal[np.minimum(k, test_pairs) - 1]
         hit[: user.size, col] = n_hits[:, k - 1] > 0
     absent = np.full(absent_pairs.size, NO_ROW, np.int64)
     return PerUser(np.concatenate((user, absent)), np.concatenate((test_pairs, absent_pairs)), recall, ndcg, hit)

@@ -62,17 +62,17 @@ def rankme(
     """
     if node_key.shape != (rows.shape[0],):
         raise ValueError(f"there are {node_key.size} keys for {rows.shape[0]} rows; give one key to each")
-    chosen = sample_by_key(node_key, sample_rows, seed)
+    positions = sample_by_key(node_key, sample_rows, seed)
     triangle = np.zeros((0, rows.shape[1]))
-    for start in range(0, chosen.size, _ROWS_PER_BLOCK):
-        block = rows[chosen[start : start + _ROWS_PER_BLOCK]].astype(np.float64)
+    for start in range(0, positions.size, _ROWS_PER_BLOCK):
+        block = rows[positions[start : start + _ROWS_PER_BLOCK]].astype(np.float64)
         if not np.isfinite(block).all():
             raise ValueError("a row is not finite; a table's rows always are: look at the embed stage")
         triangle = np.asarray(np.linalg.qr(np.vstack((triangle, block)), mode="r"), np.float64)
     singular = np.linalg.svd(triangle, compute_uv=False) if triangle.size else np.zeros(0)
     total = math.fsum(singular.tolist())
     if total == 0.0:
-        return RankMe(0.0, chosen.size, rows.shape[0])
+        return RankMe(0.0, positions.size, rows.shape[0])
     shares = (singular / total + _SMOOTHING).tolist()
     entropy = -math.fsum(share * math.log(share) for share in shares)
-    return RankMe(math.exp(entropy), chosen.size, rows.shape[0])
+    return RankMe(math.exp(entropy), positions.size, rows.shape[0])

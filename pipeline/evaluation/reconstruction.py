@@ -73,21 +73,21 @@ def reconstruct(table: Table, train: Pairs, seed: int, sample: int | None = SAMP
     Yip et al., "RESTORE: graph embedding assessment through reconstruction", 2023 (arXiv 2308.14659).
     """
     n = len(table.rows)
-    edges = train.known()
+    edges = train.between_rows()
     src, dst = np.divmod(pair_codes(edges.src, edges.dst, n, undirected=True), n)
     indptr = np.zeros(n + 1, np.int64)
     np.cumsum(np.bincount(src, minlength=n), out=indptr[1:])
-    connected = np.flatnonzero(np.diff(indptr))
-    chosen = connected[sample_by_key(table.node_key[connected], sample, seed)]
+    has_edge = np.flatnonzero(np.diff(indptr))
+    sample_nodes = has_edge[sample_by_key(table.node_key[has_edge], sample, seed)]
     precisions = _Precisions(table)
     distance, queue = np.empty(n, np.int8), np.empty(n, np.int64)
-    for node in chosen.tolist():
+    for node in sample_nodes.tolist():
         hop_distances(indptr, dst, node, HOPS[-1], distance, queue)
         precisions.add(node, distance)
     return Reconstruction(
-        nodes=chosen.size,
-        population=connected.size,
-        is_sampled=chosen.size < connected.size,
+        nodes=sample_nodes.size,
+        population=has_edge.size,
+        is_sampled=sample_nodes.size < has_edge.size,
         parts=None if table.part is None else np.unique(table.part[table.part >= 0]).size,
         hops=precisions.means(),
     )
@@ -120,11 +120,11 @@ class _Precisions:
                 orders[is_other] = self._order(node, is_other)
             order = orders[is_other]
             hop = distance[order]
-            listed = order[hop >= hops]
+            nodes = order[hop >= hops]
             is_relevant = hop[hop >= hops] == hops
             self._put(self._all[hops], is_relevant)
             if table.part is not None:
-                is_same = table.part[listed] == table.part[node]
+                is_same = table.part[nodes] == table.part[node]
                 self._put(self._same[hops], is_relevant[is_same])
                 self._put(self._cross[hops], is_relevant[~is_same])
 
@@ -147,9 +147,9 @@ class _Precisions:
         ends = [self._table.ranges[name] for name in (self._table.source, self._table.target)]
         first, stop = next(end for end in ends if end != own) if is_other else own
         rows = self._retrieval if is_other or self._table.is_plain else self._feature
-        ranked = np.arange(first, stop)
-        scores = pair_scores(rows, np.full(ranked.size, node), rows, ranked)
-        order = ranked[np.argsort(-scores, kind="stable")]
+        nodes = np.arange(first, stop)
+        scores = pair_scores(rows, np.full(nodes.size, node), rows, nodes)
+        order = nodes[np.argsort(-scores, kind="stable")]
         return order[order != node]
 
     @staticmethod

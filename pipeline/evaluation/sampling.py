@@ -31,7 +31,7 @@ class KeySample:
     """The sample that :func:`sample_by_key` draws, of keys that come a batch at a time."""
 
     def __init__(self, size: int, seed: int) -> None:
-        self._size, self._seed, self._seen = size, seed, 0
+        self._size, self._seed, self._count = size, seed, 0
         self._hashes, self._positions = np.empty(0, np.uint64), np.empty(0, np.int64)
 
     def add(self, node_key: NDArray[np.uint64]) -> None:
@@ -40,8 +40,8 @@ class KeySample:
         is_full = self._hashes.size == self._size
         near = np.flatnonzero(of_batch < self._hashes[-1]) if is_full else np.arange(node_key.size)
         hashes = np.concatenate((self._hashes, of_batch[near]))
-        positions = np.concatenate((self._positions, self._seen + near))
-        self._seen += node_key.size
+        positions = np.concatenate((self._positions, self._count + near))
+        self._count += node_key.size
         # Those chosen before come first, and a stable sort leaves them before equal ones that follow.
         order = np.argsort(hashes, kind="stable")[: self._size]
         self._hashes, self._positions = hashes[order], positions[order]

@@ -49,7 +49,7 @@ def score_table(
         pairs = pairs.of_sources(ranking.user, table)
     pairs_to_avoid = known_codes(table, train if table.is_plain else train.of_sources(pairs.src, table), pairs)
     rows, nodes = table.rows_for(table.similarity), table.nodes
-    random, matched = (
+    random, degree_matched = (
         measure_auc(rows, nodes, pairs.src, pairs.dst, draw(pairs.src, pairs.dst, nodes, pairs_to_avoid, seed))
         for draw in (random_negatives, degree_matched_negatives)
     )
@@ -58,12 +58,12 @@ def score_table(
         "similarity": table.similarity,
         "auc_random": random.auc,
         "auc_random_by_degree_alone": random.auc_by_degree_alone,
-        "auc_degree_matched": matched.auc,
-        "auc_degree_matched_by_degree_alone": matched.auc_by_degree_alone,
-        "negatives_dropped": random.without_negative + matched.without_negative,
+        "auc_degree_matched": degree_matched.auc,
+        "auc_degree_matched_by_degree_alone": degree_matched.auc_by_degree_alone,
+        "negatives_dropped": random.without_negative + degree_matched.without_negative,
     }
     if table.is_plain:
-        links["unknown_pairs"] = test.src.size - test.known().src.size
+        links["unknown_pairs"] = test.src.size - test.between_rows().src.size
     links["new_sources"] = codec.to_values(score_new_sources(table, test, seed))
     return {
         "ranking": ranking_figures(ranking.metrics),
@@ -134,11 +134,11 @@ def choose_queries(table: Table, train: Pairs, test: Pairs, sample: int | None, 
     if sample is not None and sample < population:
         users = users[sample_by_key(table.node_key[users], sample, seed)]
         absent_pairs = absent_pairs[:0]  # the sample stands for users that are in the table
-    answers, excluded = test.of_sources(users, table), train.of_sources(users, table)
+    answers, train_pairs = test.of_sources(users, table), train.of_sources(users, table)
     own = users if table.is_plain else users[:0]
     left_out = PositionLists.from_pairs(
-        np.searchsorted(users, np.concatenate((excluded.src, own))),
-        np.concatenate((excluded.dst, own)) - first,
+        np.searchsorted(users, np.concatenate((train_pairs.src, own))),
+        np.concatenate((train_pairs.dst, own)) - first,
         users.size,
     )
     user, has_row = np.searchsorted(users, answers.src), answers.dst >= 0

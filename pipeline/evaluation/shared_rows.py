@@ -52,7 +52,7 @@ def score_shared_rows(
     figures: dict[str, Any] = {"nodes": len(table.rows), "whole": rank(table.rows)}
     for name, by_type in (("once", _ways_of_one_row), ("twice", _ways_of_two_rows)):
         ways = _over_types(table, numbers, by_type)
-        figures[name] = {"rows": sum(int(one.max(initial=-1)) + 1 for one in next(iter(ways.values())))}
+        figures[name] = {"rows": sum(int(bucket.max(initial=-1)) + 1 for bucket in next(iter(ways.values())))}
         for way, buckets in ways.items():
             figures[name][way] = {**rank(fit_shared_rows(table.rows, buckets)), "alone": share_alone(buckets)}
     return figures
@@ -63,7 +63,7 @@ def fit_shared_rows(rows: NDArray[np.float32], buckets: Buckets) -> NDArray[np.f
     parts = [np.zeros_like(rows) for _ in buckets]
     for _ in range(_ROUNDS if len(buckets) > 1 else 1):
         for number, bucket in enumerate(buckets):
-            rest = rows - sum(part for other, part in enumerate(parts) if other != number)
+            rest = rows - sum(part for part_number, part in enumerate(parts) if part_number != number)
             order = np.argsort(bucket, kind="stable")
             starts = np.flatnonzero(np.diff(bucket[order], prepend=-1))
             sums = np.add.reduceat(rest[order], starts, axis=0, dtype=np.float64)
@@ -99,7 +99,7 @@ def _ways_of_one_row(
     key: NDArray[np.uint64], degree: NDArray[np.int64], numbers: NDArray[np.int32]
 ) -> dict[str, Buckets]:
     buckets, rows = _buckets_of(numbers)
-    return {"clusters": buckets, **_hashed(key, degree, rows)}
+    return {"clusters": buckets, **_hash_ways(key, degree, rows)}
 
 
 def _ways_of_two_rows(
@@ -107,7 +107,7 @@ def _ways_of_two_rows(
 ) -> dict[str, Buckets]:
     buckets, rows = _buckets_of(numbers)
     both = [*buckets, (key % np.uint64(rows)).astype(np.int64)]
-    return {"clusters_and_hash": both, **_hashed(key, degree, 2 * rows)}
+    return {"clusters_and_hash": both, **_hash_ways(key, degree, 2 * rows)}
 
 
 def _buckets_of(numbers: NDArray[np.int32]) -> tuple[list[NDArray[np.int64]], int]:
@@ -116,16 +116,16 @@ def _buckets_of(numbers: NDArray[np.int32]) -> tuple[list[NDArray[np.int64]], in
     return buckets, sum(int(bucket.max(initial=-1)) + 1 for bucket in buckets)
 
 
-def _hashed(key: NDArray[np.uint64], degree: NDArray[np.int64], rows: int) -> dict[str, Buckets]:
+def _hash_ways(key: NDArray[np.uint64], degree: NDArray[np.int64], rows: int) -> dict[str, Buckets]:
     """Return ways that know no graph: one hash; rows of their own for half as many popular nodes; two hashes."""
     half = max(rows // 2, 1)
     rest = max(rows - half, 1)
     own = np.argsort(-degree, kind="stable")[: min(half, key.size)]
     frequency = half + (key % np.uint64(rest)).astype(np.int64)
     frequency[own] = np.arange(own.size)
-    other = splitmix64(key)
+    second_key = splitmix64(key)
     return {
         "modulo": [(key % np.uint64(rows)).astype(np.int64)],
         "frequency": [frequency],
-        "double": [(key % np.uint64(half)).astype(np.int64), (other % np.uint64(rest)).astype(np.int64)],
+        "double": [(key % np.uint64(half)).astype(np.int64), (second_key % np.uint64(rest)).astype(np.int64)],
     }

@@ -23,9 +23,9 @@ def slice_by_activity(ranking: TableRanking) -> list[dict[str, Any]]:
     degree, test_pairs = ranking.user_degree[per_user.user[is_known]], per_user.test_pairs[is_known]
     recall, ndcg = per_user.recall[is_known], per_user.ndcg[is_known]
     return [
-        _describe_class(degree[chosen], test_pairs[chosen])
-        | figures_at(ks, recall=recall[chosen].mean(axis=0).tolist(), ndcg=ndcg[chosen].mean(axis=0).tolist())
-        for chosen in _classes(degree, np.ones(degree.size, np.int64))
+        _describe_class(degree[is_member], test_pairs[is_member])
+        | figures_at(ks, recall=recall[is_member].mean(axis=0).tolist(), ndcg=ndcg[is_member].mean(axis=0).tolist())
+        for is_member in _classes(degree, np.ones(degree.size, np.int64))
     ]
 
 
@@ -38,9 +38,9 @@ def slice_by_popularity(ranking: TableRanking) -> list[dict[str, Any]]:
     item = np.flatnonzero(per_item.test_pairs)
     degree, test_pairs, hits = ranking.item_degree[item], per_item.test_pairs[item], per_item.hits[item]
     return [
-        _describe_class(degree[chosen], test_pairs[chosen])
-        | figures_at(ks, recall=(hits[chosen].sum(axis=0) / test_pairs[chosen].sum()).tolist())
-        for chosen in _classes(degree, test_pairs)
+        _describe_class(degree[is_member], test_pairs[is_member])
+        | figures_at(ks, recall=(hits[is_member].sum(axis=0) / test_pairs[is_member].sum()).tolist())
+        for is_member in _classes(degree, test_pairs)
     ]
 
 
@@ -58,11 +58,11 @@ def _classes(degree: NDArray[np.int64], weight: NDArray[np.int64]) -> Iterator[N
     if not degree.size:
         return
     order = np.argsort(degree, kind="stable")
-    reached = np.cumsum(weight[order])
+    cumulative_weight = np.cumsum(weight[order])
     # The degree at which each quarter of the weight is reached ends a class.
-    ends = degree[order][np.searchsorted(reached, reached[-1] * np.arange(1, CLASSES) / CLASSES)]
+    ends = degree[order][np.searchsorted(cumulative_weight, cumulative_weight[-1] * np.arange(1, CLASSES) / CLASSES)]
     number = np.searchsorted(np.unique(ends), degree)
     for at in range(CLASSES):
-        chosen = number == at
-        if chosen.any():
-            yield chosen
+        is_member = number == at
+        if is_member.any():
+            yield is_member

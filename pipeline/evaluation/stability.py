@@ -49,19 +49,19 @@ def neighbor_overlap(
     sample : queries looked at, chosen by key; None: all.
     """
     population = query_key.size
-    chosen = sample_by_key(query_key, sample, seed)
-    listed = rows[0].shape[0] - are_same
-    lengths = [min(k, listed) for k in ks]
-    if not chosen.size or listed < 1:
+    sample_rows = sample_by_key(query_key, sample, seed)
+    candidates = rows[0].shape[0] - are_same
+    lengths = [min(k, candidates) for k in ks]
+    if not sample_rows.size or candidates < 1:
         return Overlap(tuple(0.0 for _ in ks), 0, population)
-    itself = PositionLists.from_pairs(np.arange(chosen.size), chosen, chosen.size) if are_same else None
+    itself = PositionLists.from_pairs(np.arange(sample_rows.size), sample_rows, sample_rows.size) if are_same else None
     old, new = (
-        top_k(np.ascontiguousarray(some[chosen]), of, lengths[-1], itself)[0]
-        for some, of in zip(queries, rows, strict=True)
+        top_k(np.ascontiguousarray(of_queries[sample_rows]), of, lengths[-1], itself)[0]
+        for of_queries, of in zip(queries, rows, strict=True)
     )
     return Overlap(
-        tuple(_count_shared(old[:, :k], new[:, :k], rows[0].shape[0]) / (k * chosen.size) for k in lengths),
-        chosen.size,
+        tuple(_count_shared(old[:, :k], new[:, :k], rows[0].shape[0]) / (k * sample_rows.size) for k in lengths),
+        sample_rows.size,
         population,
     )
 

@@ -70,7 +70,7 @@ class Pairs:
         """No pairs."""
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
-    def known(self) -> Pairs:
+    def between_rows(self) -> Pairs:
         """Pairs of which both ends have a row."""
         has_rows = (self.src >= 0) & (self.dst >= 0)
         return Pairs(self.src[has_rows], self.dst[has_rows])
@@ -79,19 +79,19 @@ class Pairs:
         """Pairs from some sources, which all have a row."""
         is_source = np.zeros(len(table.rows), np.bool_)
         is_source[source] = True
-        chosen = self.src >= 0
-        chosen[chosen] = is_source[self.src[chosen]]
-        return Pairs(self.src[chosen], self.dst[chosen])
+        is_from_source = self.src >= 0
+        is_from_source[is_from_source] = is_source[self.src[is_from_source]]
+        return Pairs(self.src[is_from_source], self.dst[is_from_source])
 
-    def without(self, others: Pairs, table: Table) -> Pairs:
-        """Known pairs that are not among others; on a plain graph in neither direction."""
-        pairs = self.known()
-        stays = ~np.isin(pairs.codes(table), others.known().codes(table))
+    def without(self, excluded_pairs: Pairs, table: Table) -> Pairs:
+        """Known pairs that are not among the excluded ones; on a plain graph in neither direction."""
+        pairs = self.between_rows()
+        stays = ~np.isin(pairs.codes(table), excluded_pairs.between_rows().codes(table))
         return Pairs(pairs.src[stays], pairs.dst[stays])
 
     def with_rows(self, table: Table) -> Pairs:
         """Distinct known pairs, ascending; on a plain graph without loops, each edge once."""
-        src, dst = np.divmod(distinct(self.known().codes(table)), len(table.rows))
+        src, dst = np.divmod(distinct(self.between_rows().codes(table)), len(table.rows))
         return Pairs(src[src != dst], dst[src != dst]) if table.is_plain else Pairs(src, dst)
 
     def both_directions(self) -> Pairs:
@@ -106,7 +106,7 @@ class Pairs:
         return src * len(table.rows) + dst
 
 
-def known_codes(table: Table, *some: Pairs) -> NDArray[np.int64]:
+def known_codes(table: Table, *pair_sets: Pairs) -> NDArray[np.int64]:
     """Sorted ``pair_codes`` of all pairs whose ends have rows; in both directions on a plain graph."""
-    src, dst = (np.concatenate([getattr(pairs.known(), end) for pairs in some]) for end in ("src", "dst"))
+    src, dst = (np.concatenate([getattr(pairs.between_rows(), end) for pairs in pair_sets]) for end in ("src", "dst"))
     return pair_codes(src, dst, len(table.rows), undirected=table.is_plain)

@@ -72,16 +72,16 @@ def report_links(table: Table, train: Pairs, test: Pairs, seed: int) -> dict[str
     """AUC of the test pairs against three kinds of negatives, each beside the degree product's own."""
     pairs, nodes = test.with_rows(table), table.nodes
     pairs_to_avoid = known_codes(table, train, test)
-    walked = pair_codes(train.src, train.dst, len(table.rows), undirected=True)
+    walk_codes = pair_codes(train.src, train.dst, len(table.rows), undirected=True)
     negatives = {
         "random": random_negatives(pairs.src, pairs.dst, nodes, pairs_to_avoid, seed),
         "degree_matched": degree_matched_negatives(pairs.src, pairs.dst, nodes, pairs_to_avoid, seed),
-        "hard": hard_negatives(pairs.src, pairs.dst, nodes, walked, pairs_to_avoid, seed),
+        "hard": hard_negatives(pairs.src, pairs.dst, nodes, walk_codes, pairs_to_avoid, seed),
     }
     rows = table.rows_for(table.similarity)
     return {
         "positives": pairs.src.size,
-        "unknown_pairs": test.src.size - test.known().src.size,
+        "unknown_pairs": test.src.size - test.between_rows().src.size,
         "similarity": table.similarity,
         **{
             kind: codec.to_values(measure_auc(rows, nodes, pairs.src, pairs.dst, negative))
@@ -108,7 +108,7 @@ def report_classification(
         "similarity": table.classifier,
         "C": strength,
         "predicted": "as many labels as the node is known to have",
-        "shares": [codec.to_values(one) for one in at_shares],
+        "shares": [codec.to_values(at_share) for at_share in at_shares],
     }
 
 
@@ -144,7 +144,9 @@ def report_stability(
     lists = []
     for start, end, use in directions:
         rows = [table.rows_for(getattr(table, use)) for table in (old, new)]
-        queries, answers = ([some[at] for some, at in zip(rows, common[kind], strict=True)] for kind in (start, end))
+        queries, answers = (
+            [values[at] for values, at in zip(rows, common[kind], strict=True)] for kind in (start, end)
+        )
         overlap = neighbor_overlap(
             (queries[0], queries[1]),
             (answers[0], answers[1]),

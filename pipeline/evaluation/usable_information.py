@@ -50,7 +50,7 @@ class UsableInformation:
 
 
 def usable_information(
-    table: Table, pairs: Pairs, known: NDArray[np.int64], seed: int, sample: int | None = SAMPLE
+    table: Table, pairs: Pairs, edge_codes: NDArray[np.int64], seed: int, sample: int | None = SAMPLE
 ) -> UsableInformation | None:
     """Predictive V-information about "is it an edge?" in the products u_c * v_c of some columns c.
 
@@ -71,7 +71,7 @@ def usable_information(
     Parameters
     ----------
     pairs : the edges, each once, with rows.
-    known : sorted ``pair_codes`` of pairs that are no negatives.
+    edge_codes : sorted ``pair_codes`` of pairs that are no negatives.
     sample : edges looked at, chosen by hash of their ends; None: all.
 
     Returns
@@ -85,16 +85,16 @@ def usable_information(
     """
     rows, nodes = table.rows_for(table.similarity), table.nodes
     word = hash_pairs(nodes.node_key[pairs.src], nodes.node_key[pairs.dst], seed)
-    chosen = np.argsort(word, kind="stable")[:sample]
-    src, dst = pairs.src[chosen], pairs.dst[chosen]
-    other = degree_matched_negatives(src, dst, nodes, known, seed ^ _SALT)
-    has_one = other >= 0
-    src, dst, other = src[has_one], dst[has_one], other[has_one]
-    is_train = (word[chosen][has_one] & np.uint64(1)) == 0
+    sample_pairs = np.argsort(word, kind="stable")[:sample]
+    src, dst = pairs.src[sample_pairs], pairs.dst[sample_pairs]
+    negative = degree_matched_negatives(src, dst, nodes, edge_codes, seed ^ _SALT)
+    has_one = negative >= 0
+    src, dst, negative = src[has_one], dst[has_one], negative[has_one]
+    is_train = (word[sample_pairs][has_one] & np.uint64(1)) == 0
     if min(is_train.sum(), (~is_train).sum()) < 2:
         return None
     left = rows[src].astype(np.float64)
-    probe = _Probe(np.concatenate((left * rows[dst], left * rows[other])), is_train)
+    probe = _Probe(np.concatenate((left * rows[dst], left * rows[negative])), is_train)
     dim = rows.shape[1]
     edges = np.linspace(0, dim, min(BLOCKS, dim) + 1).astype(np.int64).tolist()
     widths = [width for power in range(4, 31) if (width := 2**power) < dim]
@@ -132,9 +132,9 @@ class _Probe:
         is_train = np.tile(self.is_train, 2)
         mean, deviation = features[is_train].mean(axis=0), features[is_train].std(axis=0)
         deviation[deviation == 0] = 1.0
-        scaled = (features - mean) / deviation
-        weights, intercepts = logistic_regressions(scaled[is_train], truth[is_train][:, None], _STRENGTH)
-        scores = scaled @ weights[:, 0] + intercepts[0]
+        standard_features = (features - mean) / deviation
+        weights, intercepts = logistic_regressions(standard_features[is_train], truth[is_train][:, None], _STRENGTH)
+        scores = standard_features @ weights[:, 0] + intercepts[0]
         doubt = log_loss(scores[~is_train], truth[~is_train]) / math.log(2.0)
         # An edge and its negative share an end, so they count as one draw: half their number is independent.
         error = float(doubt.std() / math.sqrt(doubt.size / 2))

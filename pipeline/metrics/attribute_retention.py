@@ -47,7 +47,7 @@ def measure_attributes(payload: AttributeComparison) -> dict[str, AttributeReten
     Features that are as they were make both products equal; those of other nodes make ``kept`` a share of ``of``, as
     large as features of any two nodes are alike.
     """
-    kept = {}
+    retention = {}
     for node_type in payload.types:
         old, new = (_features(night, node_type) for night in (payload.baseline, payload.tonight))
         tonight = nodes_of_type(payload.tonight.node_index, node_type, ["node_key"])["node_key"].combine_chunks()
@@ -56,12 +56,12 @@ def measure_attributes(payload: AttributeComparison) -> dict[str, AttributeReten
         sample = nodes.take(pa.array(sample_by_key(nodes.to_numpy().view(np.uint64), SAMPLE, payload.seed)))
         old, new = (night.filter(pc.is_in(night["node_key"], sample)) for night in (old, new))
         both = old.join(new, ["node_key", "feature_key"], join_type="inner", right_suffix="_now", use_threads=False)
-        kept[node_type] = AttributeRetention(
+        retention[node_type] = AttributeRetention(
             kept=float(both["value"].to_numpy() @ both["value_now"].to_numpy()),
             of=float(old["value"].to_numpy() @ old["value"].to_numpy()),
             nodes=len(sample),
         )
-    return kept
+    return retention
 
 
 def _features(night: AttributeFiles, node_type: str) -> pa.Table:
@@ -69,5 +69,5 @@ def _features(night: AttributeFiles, node_type: str) -> pa.Table:
     features = pa.concat_tables(storage.map_arrow(file) for file in night.node_features)
     features = features.set_column(2, "value", features["value"].cast(pa.float64()))
     index = nodes_of_type(night.node_index, node_type, ["node_ix", "node_key"])
-    joined = features.join(index, ["node_ix"], join_type="inner", use_threads=False)
-    return joined.select(["node_key", "feature_key", "value"])
+    rows = features.join(index, ["node_ix"], join_type="inner", use_threads=False)
+    return rows.select(["node_key", "feature_key", "value"])

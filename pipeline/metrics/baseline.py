@@ -51,7 +51,7 @@ class Baseline:
         folder = published_folder(publish.root(workspace.root), publish.name) / RELEASES / workspace.inputs.baseline
         return cls(folder, manifest_of(folder))
 
-    def checked(self, workspace: Workspace, publish: PublishConfig) -> Baseline:
+    def with_damage(self, workspace: Workspace, publish: PublishConfig) -> Baseline:
         """Return it with every byte compared with its manifest, restored where that can be."""
         try:
             require_whole(publish.root(workspace.root), publish.name, self.release)

@@ -116,8 +116,8 @@ def measure_one(payload: Comparison, attempt: Attempt) -> DriftFigures:  # noqa:
     if isinstance(payload, GraphComparison):
         return DriftFigures(codec.to_values(measure_graph(payload)))
     if isinstance(payload, AttributeComparison):
-        kept = measure_attributes(payload)
-        return DriftFigures({node_type: codec.to_values(share) for node_type, share in kept.items()})
+        retention = measure_attributes(payload)
+        return DriftFigures({node_type: codec.to_values(share) for node_type, share in retention.items()})
     if isinstance(payload, ListDrift):
         return DriftFigures(codec.to_values(measure_lists(payload)))
     return DriftFigures(measure_vectors(payload))
@@ -208,9 +208,9 @@ def _compare_lists(config: PipelineConfig, workspace: Workspace, last: Baseline 
     return ListDrift(tuple(workspace.files(config.list_table)), tuple(files), config.evaluate.seed)
 
 
-def _require_same(section: str, config: PipelineConfig, baseline: Baseline, others: Sequence[str]) -> None:
-    """Refuse damaged tables, and other values of what sets neighbours: keys but others, and what pairs weigh."""
-    keys = [key for key, _ in getattr(config, section) if key not in others]
+def _require_same(section: str, config: PipelineConfig, baseline: Baseline, except_keys: Sequence[str]) -> None:
+    """Refuse damaged tables, and other values of what sets neighbours: all but some keys, and what pairs weigh."""
+    keys = [key for key, _ in getattr(config, section) if key not in except_keys]
     changes = (changed_key(name, config, baseline, of) for name, of in ((section, keys), ("input", OF_WEIGHTS)))
     if why := baseline.damage or next(filter(None, changes), None):
         raise NotComparableError(why)
@@ -243,7 +243,7 @@ def measure_vectors(payload: VectorDrift) -> dict[str, Any]:
 def measure_lists(payload: ListDrift) -> ListRetention:
     """Return how many of the first K entries of the baseline's lists tonight's have, of sources sampled by hash."""
     ids = storage.read_parquet(payload.baseline_lists, ["node_type", "node_id"])
-    kept = of = sources = 0
+    overlap = of = sources = 0
     for node_type in sorted(pc.unique(ids["node_type"]).to_pylist()):
         nodes = pc.unique(ids.filter(pc.equal(ids["node_type"], node_type))["node_id"].combine_chunks())
         nodes = nodes.take(pa.array(sample_by_key(keys_of(node_type, nodes), QUERIES, payload.seed)))
@@ -253,8 +253,8 @@ def measure_lists(payload: ListDrift) -> ListRetention:
             if entries and entries_now is not None:  # a node that is gone is counted among nodes
                 sources += 1
                 of += len(entries)
-                kept += len(entries & entries_now)
-    return ListRetention(kept, of, sources)
+                overlap += len(entries & entries_now)
+    return ListRetention(overlap, of, sources)
 
 
 def _entries(files: Sequence[Location], node_type: str, nodes: pa.Array) -> dict[str, set[tuple[str, str]]]:
@@ -262,5 +262,5 @@ def _entries(files: Sequence[Location], node_type: str, nodes: pa.Array) -> dict
     entries: dict[str, set[tuple[str, str]]] = {}
     columns = (rows[name].to_pylist() for name in ("node_id", "neighbor_type", "neighbor_ids"))
     for node, neighbor_type, neighbors in zip(*columns, strict=True):
-        entries.setdefault(str(node), set()).update((neighbor_type, str(one)) for one in neighbors[:K])
+        entries.setdefault(str(node), set()).update((neighbor_type, str(neighbor)) for neighbor in neighbors[:K])
     return entries

@@ -94,9 +94,9 @@ def _of_tonight(config: PipelineConfig, metrics: Mapping[str, Any], *, has_vecto
         why = str(metrics["note"])
     elif ranking.get("users") == 0:
         why = "no test pair is of a node that can be ranked for"
-    least = min((one["rankme"] for one in metrics.get("rankme", {}).values()), default=None)
+    least = min((of_type["rankme"] for of_type in metrics.get("rankme", {}).values()), default=None)
     return {
-        **(_not_judged(why, values) if why else {key: [Figure(FIGURES[key], one)] for key, one in values.items()}),
+        **(_not_judged(why, values) if why else {key: [Figure(FIGURES[key], value)] for key, value in values.items()}),
         "min_rankme": [Figure("rankme", least, why_not=metrics["drift"]["vectors"].get("note"))],
     }
 
@@ -104,29 +104,29 @@ def _of_tonight(config: PipelineConfig, metrics: Mapping[str, Any], *, has_vecto
 def _of_graph(
     config: PipelineConfig,
     workspace: Workspace,
-    measured: Mapping[str, Any],
+    values: Mapping[str, Any],
     last: Mapping[str, float],
     baseline: Baseline | None,
 ) -> dict[str, list[Figure]]:
     """Figures of what is still there of the baseline's graph."""
-    if why := measured.get("note"):
+    if why := values.get("note"):
         return _not_judged(why, _OF_GRAPH)
-    kept = codec.from_values(GraphRetention, measured)
+    retention = codec.from_values(GraphRetention, values)
     nights = _nights(workspace, baseline)
-    new_weight = Share(kept.weights.of - kept.weights.kept, kept.weights.of)
+    new_weight = Share(retention.weights.of - retention.weights.kept, retention.weights.of)
     weights = [
-        _share("weights_kept", kept.weights, last),
+        _share("weights_kept", retention.weights, last),
         _of_nights(_share("weights_changed", new_weight, last, FEWEST_TO_RISE), nights),
-        _if_known(_new_weights(kept.new_weights, last)),
+        _if_known(_new_weights(retention.new_weights, last)),
     ]
     if baseline and (why := changed_key("input", config, baseline, OF_WEIGHTS)):
         weights = [replace(figure, value=None, why_not=why) for figure in weights]
     return {
-        "min_nodes_kept": [_share(f"nodes_kept of {name}", one, last) for name, one in kept.nodes.items()],
-        "min_pairs_kept": [_share("pairs_kept", kept.pairs, last)],
+        "min_nodes_kept": [_share(f"nodes_kept of {name}", share, last) for name, share in retention.nodes.items()],
+        "min_pairs_kept": [_share("pairs_kept", retention.pairs, last)],
         "min_weights_kept": weights[:1],
         "max_changed_weights_rise": weights[1:2],
-        "max_renewed_rise": [_of_nights(_share("pairs_renewed", kept.renewed, last, FEWEST_TO_RISE), nights)],
+        "max_renewed_rise": [_of_nights(_share("pairs_renewed", retention.renewed, last, FEWEST_TO_RISE), nights)],
         "max_new_weight_ratio": weights[2:],
     }
 
@@ -134,7 +134,7 @@ def _of_graph(
 def _counts(
     config: PipelineConfig,
     workspace: Workspace,
-    kept: Mapping[str, Any],
+    retention: Mapping[str, Any],
     rows: int,
     baseline: Baseline | None,
 ) -> dict[str, list[Figure]]:
@@ -145,10 +145,10 @@ def _counts(
     then = before["stages"]["ingest"]["figures"]
     is_same_kind = (config.embedding.method != "none") == bool(before["metadata"])
     why = None if is_same_kind else f"release {baseline.release} has rows of another kind: vectors or lists"
-    counted = Figure("rows", rows if is_same_kind else None, before["rows"], why_not=why)
+    row_count = Figure("rows", rows if is_same_kind else None, before["rows"], why_not=why)
     change = abs(rows / max(1, before["rows"]) - 1) if is_same_kind else None
     edges = Figure("edges", ingest.pairs, then["pairs"])
-    due_rows, due_edges = _due(kept, before)
+    due_rows, due_edges = _due(retention, before)
     other_window = changed_key("input", config, baseline, ("window_days",))
     is_same_type = float(ingest.id_type == then["id_type"])
     return {
@@ -156,21 +156,21 @@ def _counts(
         "same_id_type": [
             Figure("id_type", is_same_type, detail=f"{ingest.id_type} tonight, {then['id_type']} last night")
         ],
-        "min_row_ratio": [_least(counted, due_rows, other_window)],
-        "max_row_ratio": [_most(counted, other_window)],
+        "min_row_ratio": [_least(row_count, due_rows, other_window)],
+        "max_row_ratio": [_most(row_count, other_window)],
         "min_edge_ratio": [_least(edges, due_edges, other_window)],
         "max_edge_ratio": [_most(edges, other_window)],
         "max_rejected_rise": [Figure("rejected_share", ingest.rejected_share, then["rejected_share"])],
     }
 
 
-def _due(kept: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[int, int] | tuple[None, None]:
+def _due(retention: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[int, int] | tuple[None, None]:
     """Return how many of the baseline's rows and edges are still in tonight's window; None: not known."""
-    if not kept.get("due"):
+    if not retention.get("due"):
         return None, None
     nodes = {name: stop - first for name, (first, stop) in before["stages"]["index"]["figures"]["types"].items()}
-    due = sum(share * nodes[name] for name, share in kept["due"]["node_shares"].items())
-    return round(before["rows"] * due / max(1, sum(nodes.values()))), kept["due"]["pairs"]
+    due = sum(share * nodes[name] for name, share in retention["due"]["node_shares"].items())
+    return round(before["rows"] * due / max(1, sum(nodes.values()))), retention["due"]["pairs"]
 
 
 def _least(figure: Figure, due: int | None, other_window: str | None) -> Figure:
@@ -210,8 +210,8 @@ def _nights(workspace: Workspace, baseline: Baseline | None) -> float | None:
     before = baseline.manifest.get("baseline") if baseline else None
     if baseline is None or not before:
         return None
-    here, there = dt.date.fromisoformat(baseline.data_date), dt.date.fromisoformat(before[:10])
-    return (workspace.date - here).days / (here - there).days
+    data_date, date_before = dt.date.fromisoformat(baseline.data_date), dt.date.fromisoformat(before[:10])
+    return (workspace.date - data_date).days / (data_date - date_before).days
 
 
 def _of_nights(figure: Figure, nights: float | None) -> Figure:
@@ -228,16 +228,18 @@ def _if_known(figure: Figure) -> Figure:
     return replace(figure, why_not=f"last night's {figure.name} is not known", is_early=True)
 
 
-def _attributes(measured: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
-    if note := measured.get("note"):
+def _attributes(by_type: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+    if note := by_type.get("note"):
         return [Figure("attributes_kept", None, why_not=note)]
     figures = []
-    for node_type, values in measured.items():
-        name, one = f"attributes_kept of {node_type}", codec.from_values(AttributeRetention, values)
-        if one.nodes < FEWEST or not one.of:
-            figures.append(Figure(name, None, why_not=f"only {one.nodes} nodes that had some are here tonight"))
+    for node_type, values in by_type.items():
+        name, retention = f"attributes_kept of {node_type}", codec.from_values(AttributeRetention, values)
+        if retention.nodes < FEWEST or not retention.of:
+            figures.append(Figure(name, None, why_not=f"only {retention.nodes} nodes that had some are here tonight"))
         else:
-            figures.append(Figure(name, one.kept / one.of, last.get(name), detail=f"{one.nodes:,} nodes"))
+            figures.append(
+                Figure(name, retention.kept / retention.of, last.get(name), detail=f"{retention.nodes:,} nodes")
+            )
     return figures
 
 
@@ -252,23 +254,23 @@ def _rankme(metrics: Mapping[str, Any]) -> list[Figure]:
     ] or [Figure("rankme", None, why_not=f"the last release has no {FEWEST_NODES} nodes of a type of tonight's")]
 
 
-def _neighbors(measured: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
-    if note := measured.get("note"):
+def _neighbors(overlaps: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+    if note := overlaps.get("note"):
         return [Figure("neighbors_kept", None, why_not=note)]
-    if not measured["lists"]:
+    if not overlaps["lists"]:
         return [Figure("neighbors_kept", None, why_not=f"fewer than {FEWEST_NODES} nodes are in both tables")]
     figures = []
-    for one in measured["lists"]:
-        name = f"neighbors_kept of {one['from']} among {one['to']}"
-        figures.append(Figure(name, one["overlap@20"], last.get(name), detail=f"{one['nodes']:,} nodes"))
+    for overlap in overlaps["lists"]:
+        name = f"neighbors_kept of {overlap['from']} among {overlap['to']}"
+        figures.append(Figure(name, overlap["overlap@20"], last.get(name), detail=f"{overlap['nodes']:,} nodes"))
     return figures
 
 
-def _lists(measured: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
+def _lists(values: Mapping[str, Any], last: Mapping[str, float]) -> list[Figure]:
     name = "neighbors_kept of lists"
-    if note := measured.get("note"):
+    if note := values.get("note"):
         return [Figure(name, None, why_not=note)]
-    lists = codec.from_values(ListRetention, measured)
+    lists = codec.from_values(ListRetention, values)
     if lists.sources < FEWEST:
         return [Figure(name, None, why_not=f"fewer than {FEWEST} nodes have lists in both releases")]
     return [Figure(name, lists.kept / lists.of, last.get(name), detail=f"{lists.sources:,} lists")]

@@ -115,7 +115,7 @@ def measure_graph(payload: GraphComparison) -> GraphRetention:
         pairs=Share(both.num_rows, old.num_rows),
         nodes=nodes,
         weights=_weights_kept(both, has_window=has_window),
-        renewed=_renewed(both),
+        renewed=_later_pairs(both),
         new_weights=_new_weights(both, new, payload.half_life_us),
         due=Due(due_pairs, shares) if has_window else None,
     )
@@ -134,13 +134,13 @@ def _weights_kept(both: pa.Table, *, has_window: bool) -> Share:
     old, new = (both[name].to_numpy().astype(np.float64)[now <= before] for name in ("weight", "weight_now"))
     if not old.size:
         return Share(0, 0)
-    expected = old * np.median(new / old)
+    weight_now = old * np.median(new / old)
     # Fixed point: a weight of few units is rounded by more than a hundredth of itself.
-    is_kept = (np.abs(new - expected) <= 0.01 * expected + 2) & (now == before)[now <= before]
+    is_kept = (np.abs(new - weight_now) <= 0.01 * weight_now + 2) & (now == before)[now <= before]
     return Share(int(is_kept.sum()), int(old.size))
 
 
-def _renewed(both: pa.Table) -> Share:
+def _later_pairs(both: pa.Table) -> Share:
     """Of pairs that both have, how many have a later last event; undated, more events."""
     is_later = pc.greater(both["last_ts_now"], both["last_ts"]).fill_null(False)
     has_more = pc.and_(pc.is_null(both["last_ts"]), pc.greater(both["events_now"], both["events"]))
@@ -155,7 +155,7 @@ def _new_weights(both: pa.Table, new: pa.Table, half_life_us: int | None) -> Med
         weight, events = (table[f"{name}{suffix}"].to_numpy().astype(np.float64) for name in ("weight", "events"))
         age = -table[f"last_ts{suffix}"].fill_null(0).to_numpy() / half_life_us if half_life_us else 0.0
         weights.append(np.log2(weight / events) + age)  # from the same moment for both
-    if not all(one.size for one in weights):
+    if not all(log_weights.size for log_weights in weights):
         return MedianRatio(1.0, 0)
     return MedianRatio(float(np.exp2(np.median(weights[0]) - np.median(weights[1]))), min(map(len, weights)))
 
@@ -166,8 +166,8 @@ def _edges(files: Sequence[Location]) -> Iterator[pa.RecordBatch]:
 
 def _sampled_ids(files: Sequence[Location], node_type: str, seed: int) -> pa.Array:
     nodes = nodes_of_type(files, node_type, ["node_id", "node_key"])
-    chosen = sample_by_key(nodes["node_key"].to_numpy().view(np.uint64), SAMPLE, seed)
-    return nodes["node_id"].combine_chunks().take(pa.array(chosen))
+    positions = sample_by_key(nodes["node_key"].to_numpy().view(np.uint64), SAMPLE, seed)
+    return nodes["node_id"].combine_chunks().take(pa.array(positions))
 
 
 def _ids_of(files: Sequence[Location], node_type: str) -> pa.Array:

@@ -66,16 +66,18 @@ def check_exactly(
     entries, most = 2 * graph["edges"], config.partition.worker_bytes
     figures = workspace.figures("neighbor_lists", EmbedFigures).of_lists()
     node_bytes = _SCORE_BYTES * affordable_sources(entries) + _NODE_BYTES + _BASIS_BYTES * (figures.rank or 0)
-    needed = entries * _ENTRY_BYTES + graph["nodes"] * node_bytes
-    if needed > most:
-        note = f"not measured: solving exactly holds about {needed:,} bytes, and partition.worker_bytes is {most:,}"
+    solve_bytes = entries * _ENTRY_BYTES + graph["nodes"] * node_bytes
+    if solve_bytes > most:
+        note = (
+            f"not measured: solving exactly holds about {solve_bytes:,} bytes, and partition.worker_bytes is {most:,}"
+        )
         return {"note": note}, []
     nodes = PublishedNodes.of(config, workspace)
     files, records = whole_graph(engine, config, workspace)
     sample = SampleOfTable(
         graph=files,
         lists=tuple(workspace.files("neighbor_lists")),
-        published=tuple(workspace.files(config.list_table)),
+        published_files=tuple(workspace.files(config.list_table)),
         nodes=nodes,
         target_type=config.listed_type,
         top_k=config.list_keys.top_k,
@@ -86,16 +88,16 @@ def check_exactly(
     if config.lists.filter is None:
         ppr = config.ppr.model_copy(update={"solver": figures.solver, "across": figures.across})
         request = ListRequest(ppr, config.embedding.seed, sample.targets)
-        solved = tasks.run(compare_sample, "exact", ExactnessPayload(sample, request, figures.error_kind))
-        return dict(solved.result.figures), tasks.records
+        answer = tasks.run(compare_sample, "exact", ExactnessPayload(sample, request, figures.error_kind))
+        return dict(answer.result.figures), tasks.records
     rows, columns = sides_of_filter(config, graph["types"])
     basis: Location | None = None
     if figures.rank:  # the same bytes as those that lists were made with, which embed has removed
         settings = settings_of_basis(config.lists, rows, columns, config.embedding.seed)
         basis = tasks.run(find_basis, BASIS, BasisPayload(files, settings)).file(BASIS)
     lists = config.lists.model_copy(update={"shards": None, "sources": None})
-    compared = tasks.run(compare_filtered, "exact", FilterExactnessPayload(sample, lists, rows, columns, basis))
-    return dict(compared.result.figures), tasks.records
+    comparison = tasks.run(compare_filtered, "exact", FilterExactnessPayload(sample, lists, rows, columns, basis))
+    return dict(comparison.result.figures), tasks.records
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class SampleOfTable:
 
     graph: GraphFiles
     lists: tuple[Location, ...]
-    published: tuple[Location, ...]
+    published_files: tuple[Location, ...]
     nodes: PublishedNodes
     target_type: str
     top_k: int
@@ -199,14 +201,14 @@ def _published_lists(
     node_ix = walks.node_ix[rows]
     tables, sources = [], []
     for node_type, (first, stop) in sample.nodes.types.items():
-        here = node_ix[(node_ix >= first) & (node_ix < stop)]
-        if not here.size:
+        batch = node_ix[(node_ix >= first) & (node_ix < stop)]
+        if not batch.size:
             continue
-        node_id = ids.between(first, stop).take(pa.array(here - first))
-        table = rows_of_sources(sample.published, node_type, node_id)
+        node_id = ids.between(first, stop).take(pa.array(batch - first))
+        table = rows_of_sources(sample.published_files, node_type, node_id)
         tables.append(table)
         position = pc.index_in(table["node_id"].combine_chunks(), node_id).to_numpy(zero_copy_only=False)
-        sources.append(here[position.astype(np.int64)])
+        sources.append(batch[position.astype(np.int64)])
     lists = pa.concat_tables(tables).combine_chunks()
     neighbors = lists["neighbor_ids"].combine_chunks()
     target = pc.index_in(neighbors.flatten(), targets).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -225,12 +227,12 @@ def _excluded_rows(
 ) -> PositionLists:
     """Return rows that each source's list must not hold: itself, what is not published, neighbours if known."""
     is_unwanted = sample.nodes.find_excluded(sample.target_type, targets)
-    unwanted = np.zeros(0, np.int64)
+    unwanted_rows = np.zeros(0, np.int64)
     if is_unwanted is not None:
-        unwanted = walks.rows_of(sample.targets[0] + np.flatnonzero(is_unwanted))
-        unwanted = unwanted[unwanted != NO_EDGES]
+        unwanted_rows = walks.rows_of(sample.targets[0] + np.flatnonzero(is_unwanted))
+        unwanted_rows = unwanted_rows[unwanted_rows != NO_EDGES]
     own = np.arange(sources.size)
-    pairs = [(own, sources), (np.repeat(own, unwanted.size), np.tile(unwanted, sources.size))]
+    pairs = [(own, sources), (np.repeat(own, unwanted_rows.size), np.tile(unwanted_rows, sources.size))]
     if sample.exclude_known:
         pairs.append(neighbors_of(walks.graph.indptr, walks.graph.indices, own, sources))
     source, row = (np.concatenate(column) for column in zip(*pairs, strict=True))

@@ -38,11 +38,12 @@ def next_day_figures(
         return {key: [Figure(name, None, why_not=why)] for key, name in names.items()}
     k = config.evaluate.k[0]
     tonight = _values_of(metrics, k)
-    before = [_values_of(one, k) for one in _earlier(workspace, config, baseline)]
+    before = [_values_of(values, k) for values in _earlier(workspace, config, baseline)]
     bound = config.publish.gates.min_next_day_ratio
     share = 0.0 if bound == OFF else float(bound)
     against_nights = [
-        _of_nights(name, one, [two[name] for two in before if name in two], share) for name, one in tonight.items()
+        _of_nights(name, figure, [two[name] for two in before if name in two], share)
+        for name, figure in tonight.items()
     ]
     return {
         "min_next_day_ratio": against_nights
@@ -56,9 +57,9 @@ def _of_nights(name: str, tonight: _NextDayValue, before: Sequence[_NextDayValue
     if not before:
         why = "no night before has new pairs, and tables of the same settings"
         return Figure(name, None, why_not=why, is_early=True)
-    usual = median(one.value for one in before)
+    usual = median(figure.value for figure in before)
     # Of values between 0 and 1 the variance is u (1 - u) at most; a median of means has pi / 2 that of their mean.
-    usual_sources = 2 / math.pi * sum(one.sources for one in before)
+    usual_sources = 2 / math.pi * sum(figure.sources for figure in before)
     error = math.sqrt(max(0.0, usual * (1 - usual)) * (1 / tonight.sources + 1 / usual_sources))
     if (1 - share) * (usual - nothing) < _ERRORS * error:
         why = f"{tonight.sources:,} nodes with new pairs, and those of the nights before, are too few to tell"
@@ -75,20 +76,20 @@ def _against_chance(metrics: Mapping[str, Any], baseline: Baseline) -> list[Figu
     of_new = links.get("new_sources") or {}
     fewest = max(FEWEST_PAIRS, round(LARGE_SHARE * baseline.manifest["stages"]["ingest"]["figures"]["pairs"]))
     pairs, auc = links.get("positives", 0), links.get("auc_degree_matched")
-    what = f"{pairs:,} pairs are new between nodes of the last release"
-    known_nodes = _auc("next_day auc", auc, what, None if pairs >= fewest else f"it takes {fewest:,}")
+    counts = f"{pairs:,} pairs are new between nodes of the last release"
+    known_nodes = _auc("next_day auc", auc, counts, None if pairs >= fewest else f"it takes {fewest:,}")
     pairs, auc = of_new.get("test_pairs", 0), of_new.get("auc_degree_matched")
     sources, couples = of_new.get("sources", 0), of_new.get("positives", 0)
-    what = f"{pairs:,} pairs are of {sources:,} new sources with two and more: {couples:,} couples of targets"
+    counts = f"{pairs:,} pairs are of {sources:,} new sources with two and more: {couples:,} couples of targets"
     is_enough = pairs >= fewest and sources >= FEWEST_SOURCES and couples >= FEWEST_PAIRS
     too_few = None if is_enough else f"it takes {fewest:,}, {FEWEST_SOURCES} and {FEWEST_PAIRS:,}"
-    return [known_nodes, _auc("next_day auc of new sources", auc, what, too_few)]
+    return [known_nodes, _auc("next_day auc of new sources", auc, counts, too_few)]
 
 
-def _auc(name: str, auc: float | None, what: str, too_few: str | None) -> Figure:
+def _auc(name: str, auc: float | None, counts: str, too_few: str | None) -> Figure:
     if why := too_few or (None if auc is not None else "all other pairs of the same degrees are known too"):
-        return Figure(name, None, why_not=f"{what}; {why}")
-    return Figure(name, auc, detail=f"{what}; chance is .5")
+        return Figure(name, None, why_not=f"{counts}; {why}")
+    return Figure(name, auc, detail=f"{counts}; chance is .5")
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ class _NextDayValue:
 def _values_of(metrics: Mapping[str, Any], k: int) -> dict[str, _NextDayValue]:
     values: dict[str, _NextDayValue] = {}
     of_lists: Mapping[str, Any] = next((metrics[table] for table in LIST_TABLES if metrics.get(table)), {})
-    for prefix, scored in (("", metrics), ("of lists ", of_lists)):
+    for prefix, scores in (("", metrics), ("of lists ", of_lists)):
         # A release can't rank for nodes that it does not have, however many come.
-        of_known = (scored.get("ranking") or {}).get("of_known") or {}
+        of_known = (scores.get("ranking") or {}).get("of_known") or {}
         if of_known.get("users"):
             for name in ("recall", "ndcg"):
                 values[f"{prefix}{name}"] = _NextDayValue(of_known[f"{name}@{k}"], of_known["users"])
@@ -119,9 +120,9 @@ def _earlier(workspace: Workspace, config: PipelineConfig, baseline: Baseline) -
     folder = published_folder(config.publish.root(workspace.root), config.publish.name) / RELEASES
     releases = [(name, manifest_of(folder / name)) for name in workspace.inputs.baselines]
     earlier: list[Mapping[str, Any]] = []
-    for (name, _), (_, scored) in pairwise(releases):
+    for (name, _), (_, metrics_before) in pairwise(releases):
         metrics = note_of(folder / name, "metrics.json")
-        is_alike = (scored.get("config") or {}).get("embedding") == baseline.manifest["config"]["embedding"]
+        is_alike = (metrics_before.get("config") or {}).get("embedding") == baseline.manifest["config"]["embedding"]
         if metrics.get("scored") == "previous release" and is_alike:
             earlier.append(metrics)
     return earlier

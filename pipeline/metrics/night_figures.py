@@ -37,9 +37,9 @@ def night_figures(
     now : time of recording.
     """
     rows = {("metric", name): {"value": value} for name, value in _numbers(metrics)}
-    for judged in gate["gates"]:
-        figures = {key: judged[key] for key in ("value", "bound", "baseline")}
-        rows["gate", f"{judged['gate']} {judged['figure']}"] = figures
+    for verdict in gate["gates"]:
+        figures = {key: verdict[key] for key in ("value", "bound", "baseline")}
+        rows["gate", f"{verdict['gate']} {verdict['figure']}"] = figures
     rows |= {
         ("stage", f"{stage}.{name}"): {"value": figures[name]}
         for stage, figures in stages.items()

@@ -91,11 +91,11 @@ def read_scored_lists(
     keys = keys_of(types[0], sources)
     population = len(sources)
     if sample is not None and sample < population:
-        chosen = sample_by_key(keys, sample, seed)
-        sources, keys = sources.take(pa.array(chosen)), keys[chosen]
+        positions = sample_by_key(keys, sample, seed)
+        sources, keys = sources.take(pa.array(positions)), keys[positions]
     lists, offsets = _lists_of(files, types, sources)
-    listed = lists.cast(kind)
-    items = pc.unique(pa.concat_arrays([train_pairs.targets, listed]))
+    list_items = lists.cast(kind)
+    items = pc.unique(pa.concat_arrays([train_pairs.targets, list_items]))
     test_source, test_item = _pairs_at(test, sources, items)
     train_source, train_item = _pairs_at(train_pairs.ends, sources, items)
     if is_plain:
@@ -104,7 +104,7 @@ def read_scored_lists(
         train_item = np.concatenate([train_item[~is_test], _at(sources, items)])
     is_item = test_item >= 0
     return ScoredLists(
-        lists=RankedLists(offsets, _at(listed, items)),
+        lists=RankedLists(offsets, _at(list_items, items)),
         items=len(items),
         train=PositionLists.from_pairs(train_source, train_item, len(sources)),
         test=PositionLists.from_pairs(test_source[is_item], test_item[is_item], len(sources)),
@@ -176,7 +176,7 @@ def _distinct(ends: Ends) -> Ends:
     return pairs["src"].combine_chunks(), pairs["dst"].combine_chunks()
 
 
-def _at(ids: pa.Array, others: pa.Array) -> NDArray[np.int64]:
-    """Return the positions of ids among others, -1 where they are not there."""
-    positions: NDArray[np.int64] = pc.index_in(ids, others).cast(pa.int64()).fill_null(-1).to_numpy()
+def _at(ids: pa.Array, all_ids: pa.Array) -> NDArray[np.int64]:
+    """Return the positions of ids among all, -1 where they are not there."""
+    positions: NDArray[np.int64] = pc.index_in(ids, all_ids).cast(pa.int64()).fill_null(-1).to_numpy()
     return positions

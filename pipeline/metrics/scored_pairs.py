@@ -74,7 +74,7 @@ class Scoring:
             return read_edges(self.test.new_pairs), None
         if isinstance(self.test, HeldOutPairs):
             return read_held_out(self.test.held_out, self.test.node_index), None
-        pairs, rejected = read_pairs(self.test.parse, self.test.rules, self.test.most_rejected)
+        pairs, rejection = read_pairs(self.test.parse, self.test.rules, self.test.most_rejected)
         types, ids = (self.source_type, self.target_type), read_different_ends(self.train)
-        warnings = [rejected and f"of evaluate.path, {rejected}", judge_pair_ids(pairs, ids, types, "evaluate.path")]
+        warnings = [rejection and f"of evaluate.path, {rejection}", judge_pair_ids(pairs, ids, types, "evaluate.path")]
         return pairs, "; ".join(filter(None, warnings)) or None

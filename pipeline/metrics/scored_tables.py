@@ -39,16 +39,16 @@ class ScoredTable:
     table: Table
     ids: Mapping[str, pa.Array]
 
-    def find(self, wanted: pa.Array, node_type: str) -> NDArray[np.int64]:
+    def find(self, node_ids: pa.Array, node_type: str) -> NDArray[np.int64]:
         """Positions of ids; where the table has no such node -2, -3, ..., equal for equal ids."""
-        known = self.ids[node_type]
-        if known.type != wanted.type:
-            known, wanted = known.cast(pa.string()), wanted.cast(pa.string())
-        position = pc.index_in(wanted, known).cast(pa.int64()).fill_null(-1).to_numpy().copy()
+        table_ids = self.ids[node_type]
+        if table_ids.type != node_ids.type:
+            table_ids, node_ids = table_ids.cast(pa.string()), node_ids.cast(pa.string())
+        position = pc.index_in(node_ids, table_ids).cast(pa.int64()).fill_null(-1).to_numpy().copy()
         is_known = position >= 0
         position[is_known] += self.table.ranges[node_type][0]
         if not is_known.all():
-            unknown = pc.dictionary_encode(wanted.filter(pa.array(~is_known))).indices.to_numpy()
+            unknown = pc.dictionary_encode(node_ids.filter(pa.array(~is_known))).indices.to_numpy()
             position[~is_known] = -2 - unknown
         return position
 
@@ -109,13 +109,13 @@ def read_sampled_table(vectors: VectorFiles, size: int, seed: int) -> ScoredTabl
             sample = samples.setdefault(node_type, KeySample(size, seed))
             sample.add(keys_of(node_type, batch["node_id"].slice(row, stop - row)))
         start += batch.num_rows
-    chosen = np.sort(np.concatenate([first[name] + sample.positions for name, sample in samples.items()]))
+    rows = np.sort(np.concatenate([first[name] + sample.positions for name, sample in samples.items()]))
     batches, start = [], 0
     for batch in storage.read_batches(vectors.files, _COLUMNS, _BATCH_ROWS):
-        here = chosen[slice(*np.searchsorted(chosen, (start, start + batch.num_rows)))]
-        batches.append(batch.take(pa.array(here - start)))
+        batch_rows = rows[slice(*np.searchsorted(rows, (start, start + batch.num_rows)))]
+        batches.append(batch.take(pa.array(batch_rows - start)))
         start += batch.num_rows
-    return _scored_table(batches, storage.take_vectors(vectors.files, _VECTORS, chosen), vectors)
+    return _scored_table(batches, storage.take_vectors(vectors.files, _VECTORS, rows), vectors)
 
 
 def _scored_table(batches: Iterable[pa.RecordBatch], rows: NDArray[np.float32], vectors: VectorFiles) -> ScoredTable:
@@ -169,8 +169,8 @@ def keys_of(node_type: str, ids: pa.Array) -> NDArray[np.uint64]:
     """Return the keys of nodes of one type by their ids, (n,) uint64."""
     keys = np.empty(len(ids), np.uint64)
     for start in range(0, len(ids), _BATCH_ROWS):
-        some = ids.slice(start, _BATCH_ROWS)
-        keys[start : start + len(some)] = node_keys(node_type, some.cast(pa.string()).cast(pa.binary()).to_pylist())
+        batch = ids.slice(start, _BATCH_ROWS)
+        keys[start : start + len(batch)] = node_keys(node_type, batch.cast(pa.string()).cast(pa.binary()).to_pylist())
     return keys
 
 
@@ -205,12 +205,12 @@ def read_edges_of(
     ----
     Reads the table once. Memory: these pairs.
     """
-    wanted = pc.unique(pa.concat_arrays(nodes) if is_plain else nodes[0])
+    source_ids = pc.unique(pa.concat_arrays(nodes) if is_plain else nodes[0])
     batches = []
     for batch in storage.read_batches(files, _ENDS, _BATCH_PAIRS):
-        is_wanted = _are_among(batch["src_id"], wanted)
+        is_wanted = _are_among(batch["src_id"], source_ids)
         if is_plain:
-            is_wanted = pc.or_(is_wanted, _are_among(batch["dst_id"], wanted))
+            is_wanted = pc.or_(is_wanted, _are_among(batch["dst_id"], source_ids))
         batches.append(batch.filter(is_wanted))
     pairs = pa.Table.from_batches(batches) if batches else storage.read_parquet(files, _ENDS)
     return pairs["src_id"].combine_chunks(), pairs["dst_id"].combine_chunks()
@@ -231,11 +231,11 @@ def read_different_ends(files: Sequence[Location]) -> tuple[pa.Array, pa.Array]:
     return src.result()[0], dst.result()[0]
 
 
-def _are_among(ids: pa.Array, others: pa.Array) -> pa.Array:
-    """Return which ids are among others; 7 and "7" are one id."""
-    if ids.type != others.type:
-        ids, others = ids.cast(pa.string()), others.cast(pa.string())
-    return pc.is_in(ids, value_set=others)
+def _are_among(ids: pa.Array, value_set: pa.Array) -> pa.Array:
+    """Return which ids are in the set; 7 and "7" are one id."""
+    if ids.type != value_set.type:
+        ids, value_set = ids.cast(pa.string()), value_set.cast(pa.string())
+    return pc.is_in(ids, value_set=value_set)
 
 
 def read_held_out(files: Sequence[Location], node_index: Sequence[Location]) -> tuple[pa.Array, pa.Array]:
@@ -258,9 +258,9 @@ def read_pairs(
     ------
     InputError : a file that can't be read or has no usable rows, a missing column, too many rejected rows.
     """
-    parsed = [batch for task in tasks for batch in parse(task, rules)]
-    batches = [batch.rows for batch in parsed]
-    counts = total(batch.counts for batch in parsed)
+    parsed_batches = [batch for task in tasks for batch in parse(task, rules)]
+    batches = [batch.rows for batch in parsed_batches]
+    counts = total(batch.counts for batch in parsed_batches)
     places = join_names([piece.address for task in tasks for piece in task.pieces])
     if not counts.read:
         raise InputError(f"{places} has no rows; pairs of '{rules.source}' and '{rules.target}' were wanted")
@@ -283,7 +283,7 @@ def read_pairs(
 
 
 def judge_pair_ids(
-    pairs: tuple[pa.Array, pa.Array], table_ids: tuple[pa.Array, pa.Array], types: tuple[str, str], what: str
+    pairs: tuple[pa.Array, pa.Array], table_ids: tuple[pa.Array, pa.Array], types: tuple[str, str], name: str
 ) -> str | None:
     """Refuse pairs of which almost no id is known at one end; return a warning if few are.
 
@@ -297,7 +297,7 @@ def judge_pair_ids(
     InputError : with an example of each side, and the likely reason.
     """
     if types[0] == types[1]:  # one type: ends come in any order
-        both = tuple(pa.concat_arrays([one.cast(pa.string()) for one in ends]) for ends in (pairs, table_ids))
+        both = tuple(pa.concat_arrays([ids.cast(pa.string()) for ids in ends]) for ends in (pairs, table_ids))
         pairs, table_ids, types = (both[0],), (both[1],), types[:1]  # type: ignore[assignment]
     warning = None
     for node_type, ids, of_table in zip(types, pairs, table_ids, strict=True):
@@ -306,14 +306,14 @@ def judge_pair_ids(
             by_type = [dict(zip(types, ends, strict=True)) for ends in (pairs, table_ids)]
             reason = "Source and target are swapped." if are_swapped(*by_type) else ""
             reason = reason or why_no_match(ids, of_table, of_persons=node_type == types[0])
-            raise InputError(f"{match.describe(f'{what}, as {node_type},')}. {reason}")
+            raise InputError(f"{match.describe(f'{name}, as {node_type},')}. {reason}")
         if match.is_weak:
-            warning = f"{match.describe(f'{what}, as {node_type},')}; the others can't be ranked"
+            warning = f"{match.describe(f'{name}, as {node_type},')}; the others can't be ranked"
     return warning
 
 
 def _codes(paths: pa.ChunkedArray) -> NDArray[np.int64]:
     """A number for each path; -1 for nodes without edges, which are in no part."""
     array = paths.combine_chunks()
-    encoded = pc.if_else(pc.equal(array, ""), None, array).dictionary_encode()
-    return encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy()
+    codes = pc.if_else(pc.equal(array, ""), None, array).dictionary_encode()
+    return codes.indices.cast(pa.int64()).fill_null(-1).to_numpy()

@@ -30,7 +30,7 @@ class PairBatches:
         """Return the pairs of an edges table."""
         batches = storage.read_batches(files, ["src_id", "dst_id"], _BATCH_PAIRS)
         kind = storage.read_schema(files[0]).field("src_id").type
-        return cls(kind, ((one["src_id"], one["dst_id"]) for one in batches))
+        return cls(kind, ((batch["src_id"], batch["dst_id"]) for batch in batches))
 
     @classmethod
     def of_arrays(cls, ends: Ends) -> PairBatches:
@@ -79,25 +79,25 @@ class DistinctCounts:
     """How often each value comes, in arrays that come one after the other."""
 
     def __init__(self, kind: pa.DataType) -> None:
-        self._settled = pa.table({"value": pa.array([], kind), "count": pa.array([], pa.int64())})
+        self._counts = pa.table({"value": pa.array([], kind), "count": pa.array([], pa.int64())})
         self._fresh: list[pa.Table] = []
 
     def add(self, values: pa.Array) -> None:
         """Count some more; all are added up when they have doubled."""
-        counted = pc.value_counts(values)
-        self._fresh.append(pa.table({"value": counted.field("values"), "count": counted.field("counts")}))
-        if sum(table.num_rows for table in self._fresh) > self._settled.num_rows:
+        counts = pc.value_counts(values)
+        self._fresh.append(pa.table({"value": counts.field("values"), "count": counts.field("counts")}))
+        if sum(table.num_rows for table in self._fresh) > self._counts.num_rows:
             self._settle()
 
     def result(self) -> tuple[pa.Array, NDArray[np.int64]]:
         """Return the different values, in the order of their first places, and their counts."""
         self._settle()
-        return self._settled["value"].combine_chunks(), self._settled["count"].to_numpy()
+        return self._counts["value"].combine_chunks(), self._counts["count"].to_numpy()
 
     def _settle(self) -> None:
-        every = pa.concat_tables([self._settled, *self._fresh])
-        summed = every.group_by("value", use_threads=False).aggregate([("count", "sum")])
-        self._settled, self._fresh = summed.rename_columns({"count_sum": "count"}).select(["value", "count"]), []
+        every = pa.concat_tables([self._counts, *self._fresh])
+        counts = every.group_by("value", use_threads=False).aggregate([("count", "sum")])
+        self._counts, self._fresh = counts.rename_columns({"count_sum": "count"}).select(["value", "count"]), []
 
 
 def both_ways(ends: Ends, kind: pa.DataType, *, is_plain: bool) -> Ends:
@@ -106,7 +106,7 @@ def both_ways(ends: Ends, kind: pa.DataType, *, is_plain: bool) -> Ends:
     return (pa.concat_arrays([src, dst]), pa.concat_arrays([dst, src])) if is_plain else (src, dst)
 
 
-def _without(ends: Ends, others: Ends) -> Ends:
-    tables = [pa.table({"src": src, "dst": dst}) for src, dst in (ends, others)]
+def _without(ends: Ends, excluded_ends: Ends) -> Ends:
+    tables = [pa.table({"src": src, "dst": dst}) for src, dst in (ends, excluded_ends)]
     rest = tables[0].join(tables[1], ["src", "dst"], join_type="left anti", use_threads=False)
     return rest["src"].combine_chunks(), rest["dst"].combine_chunks()

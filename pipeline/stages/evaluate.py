@@ -58,7 +58,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     """Measure what changed since the baseline; score the tables, or the baseline's on the pairs that are new since."""
     metrics: dict[str, Any] = {"source": config.evaluate.source, "scored": "this release", "note": None}
     if baseline := Baseline.of(workspace, config.publish):
-        baseline = baseline.checked(workspace, config.publish)
+        baseline = baseline.with_damage(workspace, config.publish)
     drift, records = measure_drift(engine, config, workspace, baseline)
     if config.evaluate.source == "none":
         metrics["note"] = "not evaluated: evaluate.source is 'none'"

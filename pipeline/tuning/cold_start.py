@@ -143,5 +143,5 @@ def _recalls(
     recalls = [
         float(per_item.hits[mask, 0].sum() / max(per_item.test_pairs[mask].sum(), 1)) for mask in (is_cold, ~is_cold)
     ]
-    lengths = per_item.listed[:, 0]
+    lengths = per_item.list_counts[:, 0]
     return recalls[0], recalls[1], float(lengths[is_cold].sum() / max(lengths.sum(), 1))
