@@ -130,10 +130,10 @@ def _answer_by_attributes(table: Any, facts: dict[str, Any], options: argparse.N
     facts |= {
         "node_type": node_type,
         "rows": [{"id": node_id, "row": row.tolist()} for node_id, row in zip(new.node_id, new.rows, strict=True)],
-        "rejected": new.rejected,
+        "rejected": new.rejected_rows,
         "known": known_ids,
     }
-    lines = [f"# left out: {rejection(row)}" for row in new.rejected]
+    lines = [f"# left out: {rejection(row)}" for row in new.rejected_rows]
     if known_ids:
         lines.append(f"# in the table already, with rows that know their edges too: {', '.join(known_ids)}")
     lines += [f"{node_id}\t{_one_line(row)}" for node_id, row in zip(new.node_id, new.rows, strict=True)]

@@ -44,7 +44,7 @@ class NewNodes:
 
     node_id: list[str]
     rows: NDArray[np.float32]  # (n, dim)
-    rejected: list[dict[str, Any]]  # of the table of rejected attributes
+    rejected_rows: list[dict[str, Any]]  # of the table of rejected attributes
 
 
 def rows_of_new_nodes(folder: Location, node_type: str, path: str) -> NewNodes:
@@ -74,7 +74,7 @@ def rows_of_new_nodes(folder: Location, node_type: str, path: str) -> NewNodes:
         text=TextFormat.from_keys(section.model_dump()),
         **{kind: tuple(names) for kind, names in about["columns"].items()},
     )
-    rows, rejected = _read(path, rules)
+    rows, rejected_rows = _read(path, rules)
     spreads = {name: Spread(**raw) for name, raw in about["statistics"].items()}
     features = features_of(rows, rules, about["weights"], spreads)
     norm = run.manifest(ATTRIBUTE_MAP.name).figures.get("norms", {}).get(node_type, 1.0)
@@ -84,7 +84,7 @@ def rows_of_new_nodes(folder: Location, node_type: str, path: str) -> NewNodes:
     else:
         vectors = _own_rows(features, config, run, release, node_type)
         vectors *= np.float32(norm)
-    return NewNodes(rows["node_id"].to_pylist(), vectors, rejected)
+    return NewNodes(rows["node_id"].to_pylist(), vectors, rejected_rows)
 
 
 def _own_rows(
@@ -94,7 +94,7 @@ def _own_rows(
     settings = settings_of(config, run)
     if published_space(settings, run, release["metadata"]) != release["metadata"]["space_id"]:
         raise other_version(release)
-    nodes = [one["nodes"] for one in run.manifest("block_nodes").figures["sets"]]
+    nodes = [node_set["nodes"] for node_set in run.manifest("block_nodes").figures["sets"]]
     rows = rows_of_attributes(features, settings, _sums_of(run, settings, release["release"]), nodes)
     matrix = read_matrix(release["metadata"])
     if matrix is not None and node_type in config.sides.columns:
@@ -127,19 +127,19 @@ def rejection(row: Mapping[str, Any]) -> str:
 
 def _read(path: str, rules: AttributeRules) -> tuple[pa.Table, list[dict[str, Any]]]:
     """Return one row a node, by id, and the rejected rows as they stand in the files."""
-    batches, rejected = [], []
+    batches, rejected_rows = [], []
     for task in split_tasks(list_sources(path, key="--attributes")):
         for batch in parse_attributes(task, rules):
             batches.append(batch.rows)
-            rejected += batch.rejections.to_pylist()
+            rejected_rows += batch.rejections.to_pylist()
     rows, in_conflict = one_row_a_node(pa.Table.from_batches(batches, rules.schema), rules)
-    rejected = sorted([*rejected, *in_conflict], key=lambda row: (row["file"], row["row"]))
+    rejected_rows = sorted([*rejected_rows, *in_conflict], key=lambda row: (row["file"], row["row"]))
     if rows.num_rows:
-        return rows, rejected
-    if not rejected:
+        return rows, rejected_rows
+    if not rejected_rows:
         raise InputError(f"the attributes {path} have no rows; check --attributes")
-    examples = "; ".join(rejection(row) for row in rejected[:_NAMED])
-    more = f"; and {len(rejected) - _NAMED:,} more" if len(rejected) > _NAMED else ""
+    examples = "; ".join(rejection(row) for row in rejected_rows[:_NAMED])
+    more = f"; and {len(rejected_rows) - _NAMED:,} more" if len(rejected_rows) > _NAMED else ""
     raise InputError(f"no row of {path} is usable: {examples}{more}. Repair the rows and ask again")
 
 

@@ -25,8 +25,8 @@ def draw_quality(metrics: Mapping[str, Any]) -> Iterator[Picture]:
         " It is last night's table, scored on tonight's new pairs." if metrics["scored"] == "previous release" else ""
     )
     ranking = metrics["ranking"]
-    measured = describe_sample(ranking["users"], ranking["population"], "sources")
-    of_users = f"{whose} Of {measured}." if measured else whose
+    sample = describe_sample(ranking["users"], ranking["population"], "sources")
+    of_users = f"{whose} Of {sample}." if sample else whose
     slices = metrics.get("slices", {})
     if by := slices.get("by_activity"):
         body = bar_chart(slice_columns(by, figure, "nodes"), "neighbours of the source", title, width=THIRD)
@@ -40,7 +40,7 @@ def draw_quality(metrics: Mapping[str, Any]) -> Iterator[Picture]:
     if len(widths) > 1:
         ndcg = figure.replace("recall", "ndcg")
         curves = [
-            Curve(name, [(one["width"], one[key]) for one in widths], has_dots=True)
+            Curve(name, [(of_width["width"], of_width[key]) for of_width in widths], has_dots=True)
             for name, key in ((title, figure), (title.replace("Recall", "NDCG"), ndcg))
         ]
         yield Picture(
@@ -60,14 +60,14 @@ def draw_partition(night: NightRun) -> Iterator[Picture]:
     if not files:
         return
     tree = storage.read_parquet(files).to_pylist()
-    leaves = [one for one in tree if one["is_leaf"]]
+    leaves = [part for part in tree if part["is_leaf"]]
     if len(leaves) < 2:
         text = "The graph is one block: nothing is cut, nothing is exchanged."
         yield Picture("Partition", text, Markup(""), share="whole")
         return
     parts = [
-        PartSize(one["part_path"], one["nodes"], one["edges"], one["cut"], one["split_nodes"], one["ghosts"])
-        for one in leaves
+        PartSize(part["part_path"], part["nodes"], part["edges"], part["cut"], part["split_nodes"], part["ghosts"])
+        for part in leaves
     ]
     top = figures["levels"][-1] if figures.get("levels") else {}
     caption = (

@@ -36,7 +36,7 @@ def read_facts(night: NightRun) -> NightFacts:
     light, verdict, sentence = _verdict(night)
     ingest = night.stages.get("ingest", {}).get("figures", {})
     return NightFacts(
-        name=night.published.name,
+        name=night.table_folder.name,
         date=night.date,
         release=night.release.name if night.release else None,
         light=light,
@@ -44,12 +44,12 @@ def read_facts(night: NightRun) -> NightFacts:
         sentence=sentence,
         reasons=_reasons(night),
         compared_with=night.other_release,
-        gates=[_judged(gate, past) for gate in night.gates],
+        gates=[_figure_of_gate(gate, past) for gate in night.gates],
         headlines=list(_headlines(night, past)),
         rows=_rows(ingest),
         rejected=[
-            RejectedRows(reason, one["rows"], one["example"], one["accepted"])
-            for reason, one in sorted(ingest.get("reasons", {}).items(), key=lambda pair: -pair[1]["rows"])
+            RejectedRows(reason, counts["rows"], counts["example"], counts["accepted"])
+            for reason, counts in sorted(ingest.get("reasons", {}).items(), key=lambda pair: -pair[1]["rows"])
         ],
         nodes=count_nodes(night),
         config_changes=_config_changes(night),
@@ -67,10 +67,10 @@ def _verdict(night: NightRun) -> tuple[Light, str, str]:
     readers = f"Readers get {current}." if current else "Readers have nothing yet."
     if verdict == "refused":
         bad = sum(gate["verdict"] == "refused" for gate in night.gates)
-        who = f"{bad} gate{'s' * (bad != 1)} refused tonight's table." if bad else "Tonight's table was refused."
-        return "red", "Refused", f"{who} {_kept(current)}"
+        refusal = f"{bad} gate{'s' * (bad != 1)} refused tonight's table." if bad else "Tonight's table was refused."
+        return "red", "Refused", f"{refusal} {_sentence_on_readers(current)}"
     if verdict == "failed":
-        return "red", "Failed", f"The run ended before its table could be judged. {_kept(current)}"
+        return "red", "Failed", f"The run ended before its table could be judged. {_sentence_on_readers(current)}"
     if release is None:
         return "amber", "Running" if verdict == "running" else "Not published", readers
     if mark := night.withdrawn.get(release):
@@ -84,7 +84,7 @@ def _verdict(night: NightRun) -> tuple[Light, str, str]:
     return ("green" if later else "amber"), "Published", f"Readers don't get this release: {why}, {current}."
 
 
-def _kept(current: str | None) -> str:
+def _sentence_on_readers(current: str | None) -> str:
     return f"Readers keep {current}." if current else "Readers have nothing yet."
 
 
@@ -99,7 +99,7 @@ def _reasons(night: NightRun) -> list[str]:
     return [*notes, way_out]
 
 
-def _judged(gate: Mapping[str, Any], past: Sequence[PastNight]) -> JudgedFigure:
+def _figure_of_gate(gate: Mapping[str, Any], past: Sequence[PastNight]) -> JudgedFigure:
     history = line_of(past, "gate", f"{gate['gate']} {gate['figure']}")
     names = ("gate", "figure", "verdict", "value", "bound", "baseline", "note")
     return JudgedFigure(**{name: gate[name] for name in names}, history=history)
@@ -107,8 +107,8 @@ def _judged(gate: Mapping[str, Any], past: Sequence[PastNight]) -> JudgedFigure:
 
 def _headlines(night: NightRun, past: Sequence[PastNight]) -> Iterator[Headline]:
     """Yield rows, pairs, quality, spectrum and costs."""
-    stages, other = night.stages, night.other
-    other_stages = other.get("stages", {})
+    stages, other_manifest = night.stages, night.other_manifest
+    other_stages = other_manifest.get("stages", {})
 
     for title, stage, name in (("nodes", "index", "nodes"), ("pairs", "ingest", "pairs")):
         if (value := stages.get(stage, {}).get("figures", {}).get(name)) is not None:
@@ -120,8 +120,8 @@ def _headlines(night: NightRun, past: Sequence[PastNight]) -> Iterator[Headline]
         before = night.metrics["drift"]["vectors"].get("rankme_before", {}).get(node_type, {}).get("rankme")
         history = line_of(past, "metric", f"rankme.{node_type}.rankme")
         dim = night.metadata["dim"] if night.metadata else None
-        measured = describe_sample(spectrum["rows"], spectrum["population"], "rows")
-        yield Headline(f"RankMe of {node_type}", spectrum["rankme"], before, "", f"of {dim} columns", history, measured)
+        sample = describe_sample(spectrum["rows"], spectrum["population"], "rows")
+        yield Headline(f"RankMe of {node_type}", spectrum["rankme"], before, "", f"of {dim} columns", history, sample)
     seconds = sum(stage["made_by"].get("seconds", 0) for stage in stages.values())
     cpu = sum(stage["made_by"].get("cpu_seconds", 0) for stage in stages.values())
     took = seconds_of(past)
@@ -136,33 +136,35 @@ def _quality(night: NightRun, past: Sequence[PastNight]) -> Iterator[Headline]:
     whose = "last night's table on tonight's new pairs" if metrics.get("scored") == "previous release" else ""
     ranking = metrics.get("ranking", {})
     recall = next((name for name in ranking if name.startswith("recall@")), "")
-    chosen = [("ranking", recall, recall.replace("recall", "Recall"), whose or f"of {ranking.get('users', 0):,} nodes")]
-    chosen.append(("link_prediction", "auc_degree_matched", "AUC", "against pairs of equal degree"))
-    for group, name, title, note in chosen:
+    headlines = [
+        ("ranking", recall, recall.replace("recall", "Recall"), whose or f"of {ranking.get('users', 0):,} nodes")
+    ]
+    headlines.append(("link_prediction", "auc_degree_matched", "AUC", "against pairs of equal degree"))
+    for group, name, title, note in headlines:
         value = metrics.get(group, {}).get(name)
         if value is None or not ranking.get("users"):
             continue
-        alike = [one for one in past if one.pair_source == metrics["source"]]
+        alike = [night_before for night_before in past if night_before.pair_source == metrics["source"]]
         history = line_of(alike, "metric", f"{group}.{name}")
-        before = next((one.value for one in reversed(history) if one.passed is not False), None)
-        measured = describe_sample(ranking["users"], ranking["population"], "sources")
-        yield Headline(title, value, before, "", note, history, measured)
+        before = next((point.value for point in reversed(history) if point.passed is not False), None)
+        sample = describe_sample(ranking["users"], ranking["population"], "sources")
+        yield Headline(title, value, before, "", note, history, sample)
 
 
 def _rows(ingest: Mapping[str, Any]) -> dict[str, int]:
     """Return what became of the rows of the input, by name."""
     if not ingest:
         return {}
-    rejected = sum(ingest["rejected"].values())
-    rows = {"kept": ingest["kept"], "late": ingest["late"], "early": ingest["early"], "rejected": rejected}
+    rejected_rows = sum(ingest["rejected"].values())
+    rows = {"kept": ingest["kept"], "late": ingest["late"], "early": ingest["early"], "rejected": rejected_rows}
     return rows | {"other": max(ingest["read"] - sum(rows.values()), 0)}
 
 
 def _config_changes(night: NightRun) -> list[ChangedKey] | None:
     """Return the keys whose values differ; a key that one of the two versions lacks is not compared."""
-    if night.config is None or not night.other:
+    if night.config is None or not night.other_manifest:
         return None
-    before, now = dict(_flat(night.other["config"])), dict(_flat(night.config))
+    before, now = dict(_flat(night.other_manifest["config"])), dict(_flat(night.config))
     keys = [key for key in now if key in before and now[key] != before[key]]
     keys += [key for key in {**before, **now} if (key in before) != (key in now) and key.count(".") > 1]
     return [ChangedKey(key, _toml(before.get(key)), _toml(now.get(key))) for key in keys]
@@ -190,8 +192,10 @@ def _stages(night: NightRun) -> list[StageCosts]:
         if not made_by.get("seconds") and stage.name == "publish":
             continue
         if made_by:
-            written = sum(night.tables[one.name].bytes for one in stage.writes if one.name in night.tables)
-            sizes = (made_by["seconds"], made_by["cpu_seconds"], made_by["peak_bytes"], written, made_by["tasks"])
+            table_bytes = sum(
+                night.tables[contract.name].bytes for contract in stage.writes if contract.name in night.tables
+            )
+            sizes = (made_by["seconds"], made_by["cpu_seconds"], made_by["peak_bytes"], table_bytes, made_by["tasks"])
             costs.append(StageCosts(stage.name, *sizes, _steps(made_by), made_by.get("run_id") != run_id))
     return costs
 
@@ -232,15 +236,15 @@ def _small_print(night: NightRun, ingest: Mapping[str, Any]) -> dict[str, str]:
     return facts
 
 
-def choose_name(names: Sequence[str], wanted: str | None) -> str:
+def choose_name(names: Sequence[str], name: str | None) -> str:
     """Return the published name that is meant: the one asked for, or the only one.
 
     Raises
     ------
     ConfigError : there are several.
     """
-    if wanted is not None:
-        return wanted
+    if name is not None:
+        return name
     if len(names) > 1:
         raise ConfigError(f"there are several published names, {', '.join(names)}; choose one with --name")
     return names[0] if names else "default"

@@ -38,16 +38,16 @@ def past_nights(night: NightRun) -> list[PastNight]:
     """Return the last nights before, oldest first: of a date what was published last, else what was refused last."""
     if night.date is None:
         return []
-    table = read_history(night.published)
+    table = read_history(night.table_folder)
     table = table.filter(pc.less(table["data_date"], night.workspace.date))
     keys = ["data_date", "release", "recorded_at", "verdict", "pair_source"]
     releases = table.group_by(keys).aggregate([]).to_pylist()
     releases.sort(key=lambda row: (row["data_date"], row["verdict"] != "refused", row["recorded_at"]))
     last_of_date = {row["data_date"]: row for row in releases}
-    chosen = {row["release"]: row for row in list(last_of_date.values())[-NIGHTS:]}
-    figures: dict[str, dict[tuple[str, str], tuple[float, float | None]]] = {release: {} for release in chosen}
-    wanted = pc.is_in(table["release"], pa.array(chosen, pa.string()))
-    for row in table.filter(pc.and_(wanted, pc.is_valid(table["value"]))).to_pylist():
+    last_nights = {row["release"]: row for row in list(last_of_date.values())[-NIGHTS:]}
+    figures: dict[str, dict[tuple[str, str], tuple[float, float | None]]] = {release: {} for release in last_nights}
+    is_of_nights = pc.is_in(table["release"], pa.array(last_nights, pa.string()))
+    for row in table.filter(pc.and_(is_of_nights, pc.is_valid(table["value"]))).to_pylist():
         figures[row["release"]][row["kind"], row["name"]] = row["value"], row["bound"]
     return [
         PastNight(
@@ -57,7 +57,7 @@ def past_nights(night: NightRun) -> list[PastNight]:
             row["pair_source"],
             figures[release],
         )
-        for release, row in chosen.items()
+        for release, row in last_nights.items()
     ]
 
 

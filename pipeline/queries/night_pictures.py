@@ -80,10 +80,10 @@ class _SampledRows:
     @cached_property
     def before(self) -> ScoredTable | None:
         """Rows of the release that tonight is compared with; None where there is none."""
-        other = self.night.other
-        if not other:
+        manifest = self.night.other_manifest
+        if not manifest:
             return None
-        return _read(files_of_release(self.night.other_folder, NODE_EMBEDDINGS), other.get("metadata"))
+        return _read(files_of_release(self.night.other_folder, NODE_EMBEDDINGS), manifest.get("metadata"))
 
     @cached_property
     def named_types(self) -> frozenset[str]:
@@ -114,35 +114,35 @@ class _SampledRows:
 
     def draw_map(self) -> Iterator[Picture]:
         """Yield the map of the clusters."""
-        scored = self.tonight
-        if scored is None:
+        scored_table = self.tonight
+        if scored_table is None:
             return
-        table = scored.table
-        chosen: list[NDArray[np.int64]] = []
+        table = scored_table.table
+        nodes_by_type: list[NDArray[np.int64]] = []
         for first, stop in table.ranges.values():
             at = first + np.flatnonzero(np.any(table.rows[first:stop], axis=1))
             best_linked = at[np.argsort(-table.degree[at], kind="stable")[:_WELL_KNOWN]]
             sample = at[sample_by_key(table.node_key[at], max(_ON_MAP // len(table.ranges), 1), 0)] if at.size else at
-            chosen.append(np.union1d(best_linked, sample))
-        nodes = np.concatenate(chosen)
+            nodes_by_type.append(np.union1d(best_linked, sample))
+        nodes = np.concatenate(nodes_by_type)
         if nodes.size < _FEWEST_ON_MAP:
             return
         types = list(table.ranges)
-        kind = np.concatenate([np.full(some.size, number) for number, some in enumerate(chosen)])
+        kind = np.concatenate([np.full(of_type.size, number) for number, of_type in enumerate(nodes_by_type)])
         names = [self.name(types[number], at) for number, at in zip(kind.tolist(), nodes.tolist(), strict=True)]
         labels = [
             f"{name or types[number]}, {count(int(table.degree[at]))} neighbours"
             for name, number, at in zip(names, kind.tolist(), nodes.tolist(), strict=True)
         ]
         body, clusters = draw_map(MappedNodes(unit_rows(table.rows[nodes]), table.degree[nodes], kind, labels, names))
-        unnamed = sorted(set(types) - self.named_types)
+        person_types = sorted(set(types) - self.named_types)
         caption = (
             f"{count(nodes.size)} of {count(len(table.rows))} nodes: the best known ones, and others by hash. Near "
             f"means alike (t-SNE of unit rows). Colours are {clusters} clusters of k-means in all columns, named by "
             f"their best known node. Larger dots have more neighbours.{self.words_on_sample()}"
         )
-        if unnamed:
-            persons = ", ".join(unnamed)
+        if person_types:
+            persons = ", ".join(person_types)
             caption += (
                 f" Nodes of type {persons} count as persons and are not named (--show-ids, publish.person_types)."
             )
@@ -151,10 +151,10 @@ class _SampledRows:
 
     def draw_neighbors(self) -> Iterator[Picture]:
         """Yield some nodes with their neighbours."""
-        scored = self.tonight
-        if scored is None:
+        scored_table = self.tonight
+        if scored_table is None:
             return
-        table = scored.table
+        table = scored_table.table
         node_type = table.target
         first, stop = table.ranges.get(node_type, (0, 0))
         degree = table.degree[first:stop]
@@ -167,31 +167,31 @@ class _SampledRows:
         ranks = ranks[np.unique(np.linspace(0, ranks.size - 1, _NODES).astype(np.int64))]
         at = first + order[ranks]
         is_named = node_type in self.named_types
-        ids = scored.ids[node_type]
+        ids = scored_table.ids[node_type]
         before = self.before if self.before is not None and node_type in self.before.table.ranges else None
-        now = _nearest(scored, node_type, at)
+        now = _nearest(scored_table, node_type, at)
         then: Mapping[int, list[tuple[int, float]]] = {}
         old_at = before.find(ids.take(np.asarray(at - first)), node_type) if before else np.full(at.size, -1)
         if before is not None:
-            known = old_at[old_at >= 0]
-            then = dict(zip(known.tolist(), _nearest(before, node_type, known), strict=True))
+            old_positions = old_at[old_at >= 0]
+            then = dict(zip(old_positions.tolist(), _nearest(before, node_type, old_positions), strict=True))
 
         def names(scores: Sequence[tuple[int, float]], of: ScoredTable) -> list[tuple[str, float]]:
-            return [(_name(of, node_type, one) if is_named else "", score) for one, score in scores]
+            return [(_name(of, node_type, position) if is_named else "", score) for position, score in scores]
 
         if not is_named:
             return
         lists = [
             ComparedNeighbors(
-                _name(scored, node_type, one),
-                f"{count(int(table.degree[one]))} neighbours",
-                names(nearest, scored),
+                _name(scored_table, node_type, position),
+                f"{count(int(table.degree[position]))} neighbours",
+                names(nearest, scored_table),
                 names(then[old], before) if before is not None and old >= 0 else [] if before is None else None,
             )
-            for one, nearest, old in zip(at.tolist(), now, old_at.tolist(), strict=True)
+            for position, nearest, old in zip(at.tolist(), now, old_at.tolist(), strict=True)
         ]
         if before is None:
-            lists = [ComparedNeighbors(one.name, one.about, one.now, None) for one in lists]
+            lists = [ComparedNeighbors(entry.name, entry.about, entry.now, None) for entry in lists]
         caption = f"The {_NEIGHBORS} nearest {node_type} nodes by cosine"
         caption += (
             f", of {count(stop - first)}." if before is None else f", beside those in {self.night.other_release}."
@@ -201,10 +201,10 @@ class _SampledRows:
 
     def draw_distributions(self) -> Iterator[Picture]:
         """Yield the distributions of degrees and norms."""
-        scored = self.tonight
-        if scored is None:
+        scored_table = self.tonight
+        if scored_table is None:
             return
-        table = scored.table
+        table = scored_table.table
         degrees = {name: table.degree[first:stop] for name, (first, stop) in table.ranges.items()}
         legend = [(f"f{number % charts.COLOURS}", name) for number, name in enumerate(degrees)]
         yield Picture(
@@ -234,17 +234,17 @@ def _read(files: Sequence[Any], metadata: Mapping[str, Any] | None) -> ScoredTab
     return read_sampled_table(VectorFiles.of(files, metadata), SAMPLE, 0)
 
 
-def _name(scored: ScoredTable, node_type: str, at: int) -> str:
-    return str(scored.ids[node_type][at - scored.table.ranges[node_type][0]].as_py())
+def _name(scored_table: ScoredTable, node_type: str, at: int) -> str:
+    return str(scored_table.ids[node_type][at - scored_table.table.ranges[node_type][0]].as_py())
 
 
-def _nearest(scored: ScoredTable, node_type: str, at: NDArray[np.int64]) -> list[list[tuple[int, float]]]:
+def _nearest(scored_table: ScoredTable, node_type: str, at: NDArray[np.int64]) -> list[list[tuple[int, float]]]:
     """Return, for some nodes, the positions and cosines of the nearest ones of their type, best first."""
-    first, stop = scored.table.ranges[node_type]
-    rows = unit_rows(scored.table.rows[first:stop])
+    first, stop = scored_table.table.ranges[node_type]
+    rows = unit_rows(scored_table.table.rows[first:stop])
     own = PositionLists.from_pairs(np.arange(at.size), at - first, at.size)
     position, score = top_k(rows[at - first], rows, _NEIGHBORS, own)
     return [
-        [(first + int(one), float(two)) for one, two in zip(ones, twos, strict=True) if one != NO_ROW]
-        for ones, twos in zip(position, score, strict=True)
+        [(first + int(row), float(cosine)) for row, cosine in zip(nearest, cosines, strict=True) if row != NO_ROW]
+        for nearest, cosines in zip(position, score, strict=True)
     ]

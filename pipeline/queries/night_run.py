@@ -25,7 +25,7 @@ class NightRun:
     """A night that has ended.
 
     workspace : its tables may be gone.
-    published : folder of the published name, releases and CURRENT in it.
+    table_folder : folder of the published name, releases and CURRENT in it.
     verdict : the record of ``runs/<date>/gate.json``; empty where it is that of another run, or gone.
     release : folder of its release; None of a refused night.
     config : as in a manifest; None of a night whose config was not kept.
@@ -34,7 +34,7 @@ class NightRun:
     """
 
     workspace: Workspace
-    published: Location
+    table_folder: Location
     verdict: Mapping[str, Any]
     tables: Mapping[str, Manifest]
     release: Location | None = None
@@ -80,11 +80,11 @@ class NightRun:
     def other_release(self) -> str | None:
         """Name of the release it is compared with; None where there is none."""
         drift = self.metrics.get("drift", {})
-        known = self.compared_with or self.manifest.get("baseline") or drift.get("release")
-        return known or next(iter(self.workspace.inputs.baselines), None)
+        release = self.compared_with or self.manifest.get("baseline") or drift.get("release")
+        return release or next(iter(self.workspace.inputs.baselines), None)
 
     @cached_property
-    def other(self) -> Mapping[str, Any]:
+    def other_manifest(self) -> Mapping[str, Any]:
         """Manifest of the release it is compared with; empty where there is none, or it is gone."""
         has_one = self.other_release and storage.size(self.other_folder / MANIFEST)
         return manifest_of(self.other_folder) if has_one else {}
@@ -92,7 +92,7 @@ class NightRun:
     @cached_property
     def _pointers(self) -> Pointers | None:
         with contextlib.suppress(PointerError):
-            return read_pointers(self.published)
+            return read_pointers(self.table_folder)
         return None
 
     @property
@@ -108,7 +108,7 @@ class NightRun:
     @property
     def other_folder(self) -> Location:
         """Folder of the release it is compared with."""
-        return self.published / RELEASES / (self.other_release or "")
+        return self.table_folder / RELEASES / (self.other_release or "")
 
     @property
     def metadata(self) -> Mapping[str, Any] | None:
@@ -153,18 +153,18 @@ def night_of_release(root: Location, publish_root: Location, name: str, release:
     ------
     ConfigError : there is no such release. StorageError : its manifest is damaged.
     """
-    published = published_folder(publish_root, name)
-    folder = published / RELEASES / release
+    table_folder = published_folder(publish_root, name)
+    folder = table_folder / RELEASES / release
     if storage.size(folder / MANIFEST) is None:
-        there = storage.names_in(published / RELEASES)
-        raise ConfigError(f"'{name}' has no release '{release}'; it has {there}")
+        releases = storage.names_in(table_folder / RELEASES)
+        raise ConfigError(f"'{name}' has no release '{release}'; it has {releases}")
     manifest = manifest_of(folder)
     date = dt.date.fromisoformat(manifest["data_date"])
     workspace = Workspace(root, date, manifest["fingerprints"], MAKER, manifest["run_id"])
     verdict = read_verdict(root, date)
     if verdict.get("release") != release:
         verdict = {}
-    return NightRun(workspace, published, verdict, finished_tables(workspace), folder, manifest["config"])
+    return NightRun(workspace, table_folder, verdict, finished_tables(workspace), folder, manifest["config"])
 
 
 def night_of_date(root: Location, publish_root: Location, name: str, date: dt.date) -> NightRun:
@@ -184,7 +184,7 @@ def night_of_date(root: Location, publish_root: Location, name: str, date: dt.da
     if verdict.get("release") and storage.size(folder / MANIFEST) is not None:
         return night_of_release(root, publish_root, name, str(verdict["release"]))
     manifests, _ = manifests_below(run_folder(root, date), "*/*")
-    manifests.sort(key=lambda one: str(one.made_by.get("started")))
+    manifests.sort(key=lambda manifest: str(manifest.made_by.get("started")))
     newest = {manifest.stage: manifest.fingerprint for manifest in manifests}
     every = {stage: newest.get(stage, "none") for stage in MAKER.values()}
     workspace = Workspace(root, date, every, MAKER, str(verdict.get("run_id")))
@@ -198,9 +198,9 @@ def compare_with(night: NightRun, release: str) -> NightRun:
     ------
     ConfigError : there is no such release.
     """
-    if storage.size(night.published / RELEASES / release / MANIFEST) is None:
-        there = storage.names_in(night.published / RELEASES)
-        raise ConfigError(f"'{night.published.name}' has no release '{release}'; --compare takes one of {there}")
+    if storage.size(night.table_folder / RELEASES / release / MANIFEST) is None:
+        releases = storage.names_in(night.table_folder / RELEASES)
+        raise ConfigError(f"'{night.table_folder.name}' has no release '{release}'; --compare takes one of {releases}")
     return replace(night, compared_with=release)
 
 

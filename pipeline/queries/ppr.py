@@ -195,11 +195,11 @@ def _answers(
     metadata: Mapping[str, Any],
 ) -> pa.Table:
     """Return the table of answers. Queries without a node that has edges have empty lists, and bound 0."""
-    solved = mass > 0
+    has_mass = mass > 0
     is_listed = lists.nodes != NO_ROW
     counts, bound = np.zeros(mass.size, np.int64), np.zeros(mass.size)
-    counts[solved], bound[solved] = is_listed.sum(axis=1), lists.bound * mass[solved]
-    scores = (lists.scores * mass[solved].astype(np.float32)[:, None])[is_listed]
+    counts[has_mass], bound[has_mass] = is_listed.sum(axis=1), lists.bound * mass[has_mass]
+    scores = (lists.scores * mass[has_mass].astype(np.float32)[:, None])[is_listed]
     offsets = pa.array(offsets_of(counts).astype(np.int32))
     schema = PPR_NEIGHBOR_LISTS.schema_for(solver.id_type)
     # A set of one node is that node's own list.

@@ -50,8 +50,8 @@ def read_release(folder: Location) -> Mapping[str, Any]:
     try:
         return manifest_of(folder)
     except StorageError as error:
-        gone = f"release {folder.name} was removed while it was read; ask again"
-        raise InputError(str(error) if storage.names_in(folder) else gone) from error
+        removal = f"release {folder.name} was removed while it was read; ask again"
+        raise InputError(str(error) if storage.names_in(folder) else removal) from error
 
 
 def run_of(folder: Location, release: Mapping[str, Any]) -> ReleasedRun:

@@ -44,7 +44,9 @@ class Batch:
         values = {"node_id": self.node_id, "node_type": self.node_type, "weight": self.weight}
         offsets = pa.array(self.indptr.astype(np.int32))
         lists = {
-            name: pa.ListArray.from_arrays(offsets, pa.array(one)) for name, one in values.items() if one is not None
+            name: pa.ListArray.from_arrays(offsets, pa.array(column))
+            for name, column in values.items()
+            if column is not None
         }
         table = pa.table({"name": pa.array(self.names, pa.string()), **lists})
         sink = pa.BufferOutputStream()
@@ -84,10 +86,10 @@ def read_batch(path: Location) -> Batch:
     names, order = table["node_id"].to_pylist(), np.arange(table.num_rows)
     sizes = np.ones(table.num_rows, np.int64)
     if "query" in table.column_names:
-        coded = table["query"].combine_chunks().dictionary_encode()
-        code = coded.indices.to_numpy()
-        names, order, sizes = coded.dictionary.to_pylist(), np.argsort(code, kind="stable"), np.bincount(code)
-    some = table.take(pa.array(order))
-    node_type = some["node_type"].to_pylist() if "node_type" in table.column_names else None
+        encoding = table["query"].combine_chunks().dictionary_encode()
+        code = encoding.indices.to_numpy()
+        names, order, sizes = encoding.dictionary.to_pylist(), np.argsort(code, kind="stable"), np.bincount(code)
+    rows = table.take(pa.array(order))
+    node_type = rows["node_type"].to_pylist() if "node_type" in table.column_names else None
     indptr = offsets_of(sizes)
-    return Batch(names, indptr, some["node_id"].to_pylist(), node_type, weight[order])
+    return Batch(names, indptr, rows["node_id"].to_pylist(), node_type, weight[order])

@@ -135,12 +135,12 @@ class IndexSolver:
 
     def __init__(self, config: PipelineConfig, index: WalkIndex, options: QueryOptions) -> None:
         self.config, self._index, self._options = config, index, options
-        request, made = WalkRequest.of(config), index.metadata
+        request, index_metadata = WalkRequest.of(config), index.metadata
         for name, key in (("restart", "restart"), ("walks", "index_walks"), ("edge_degree_power", "edge_degree_power")):
-            if made[name] != getattr(request, name):
+            if index_metadata[name] != getattr(request, name):
                 raise ConfigError(
                     f"ppr.{key} is {getattr(request, name)} and the walk index of release {index.release} was made "
-                    f"with {made[name]}; leave it as it is, run with ppr.walk_index = true, or give --exact"
+                    f"with {index_metadata[name]}; leave it as it is, run with ppr.walk_index = true, or give --exact"
                 )
         self.types, self.id_type = index.types, index.id_type
         self.find, self.ids_of = index.find, index.ids_of
@@ -160,8 +160,8 @@ class IndexSolver:
     def top_k(self, sets: RestartSets, targets: tuple[int, int], k: int) -> TopK:
         """Return the best nodes of a range for each set, whose own nodes, with edges, are left out."""
         graph = self._graph_around(sets.nodes)
-        needed = nodes_after(graph, sets.nodes, self._options.rounds)
-        if len(sets) > 1 and self._index.bytes_for(needed.size) > self._options.memory_bytes:
+        nodes = nodes_after(graph, sets.nodes, self._options.rounds)
+        if len(sets) > 1 and self._index.bytes_for(nodes.size) > self._options.memory_bytes:
             half = len(sets) // 2
             halves = [self.top_k(sets.part(*span), targets, k) for span in ((0, half), (half, len(sets)))]
             return TopK(*(np.concatenate([getattr(p, name) for p in halves]) for name in ("nodes", "scores", "bound")))
@@ -171,17 +171,17 @@ class IndexSolver:
         request = ListRequest(ppr, self.config.embedding.seed, targets)
         candidates = candidates_for(request, targets, degree, self._left_out(sets), len(sets))
         rule = BatchRule(ppr.restart, self._options.rounds, self._options.drop_below)
-        return batch_top_k(graph, self._index.fingerprints(needed), sets, rule, k, candidates, CONFIDENCE)
+        return batch_top_k(graph, self._index.fingerprints(nodes), sets, rule, k, candidates, CONFIDENCE)
 
     def _graph_around(self, seeds: NDArray[np.int64]) -> Transition:
         """Return the graph with the rows that rounds go through."""
-        reached = np.unique(seeds)
-        lists = self._index.neighbors(reached)
+        nodes = np.unique(seeds)
+        lists = self._index.neighbors(nodes)
         for _ in range(1, self._options.rounds):
-            reached = np.union1d(reached, lists.neighbors)
-            lists = self._index.neighbors(reached)
+            nodes = np.union1d(nodes, lists.neighbors)
+            lists = self._index.neighbors(nodes)
         counts, lengths = np.zeros(len(self._index), np.int64), np.diff(lists.indptr)
-        counts[reached] = np.where(lists.are_whole, lengths, 0)
+        counts[nodes] = np.where(lists.are_whole, lengths, 0)
         is_entry = np.repeat(lists.are_whole, lengths)
         weights = None if lists.weights is None else lists.weights[is_entry]
         return transition(offsets_of(counts), lists.neighbors[is_entry], weights)
@@ -209,11 +209,11 @@ class ExactSolver:
 
     def __init__(self, config: PipelineConfig, run: Workspace, runner: TaskRunner) -> None:
         self.config = config
-        self._published = PublishedNodes.of(config, run)
-        self._ids, self.id_type = NodeIds(run.files("node_index")), self._published.id_type
+        self._published_nodes = PublishedNodes.of(config, run)
+        self._ids, self.id_type = NodeIds(run.files("node_index")), self._published_nodes.id_type
         self._whole = WalkGraph.read(whole_graph(runner, config, run)[0], config.ppr.edge_degree_power)
         self.types: Mapping[str, tuple[int, int]] = {
-            name: (int(first), int(stop)) for name, (first, stop) in self._published.types.items()
+            name: (int(first), int(stop)) for name, (first, stop) in self._published_nodes.types.items()
         }
         ppr = config.ppr
         is_set = ppr.solver == "push" or ppr.push_threshold is not None
@@ -226,7 +226,7 @@ class ExactSolver:
         """Return the numbers of nodes, `UNKNOWN` where there is none."""
         first, stop = self.types[node_type]
         number = pc.index_in(ids, value_set=self._ids.between(first, stop).cast(pa.string())).fill_null(UNKNOWN - first)
-        is_excluded = self._published.find_excluded(node_type, ids)
+        is_excluded = self._published_nodes.find_excluded(node_type, ids)
         nodes: NDArray[np.int64] = first + number.to_numpy().astype(np.int64)
         return nodes if is_excluded is None else np.where(is_excluded, UNKNOWN, nodes)
 
@@ -260,8 +260,8 @@ class ExactSolver:
         """Return candidates whose score is 0 where their ids are left out of the release."""
         (node_type,) = (name for name, span in self.types.items() if span == targets)
         is_excluded = None
-        if self._published.exclude_ids.get(node_type):
-            is_excluded = self._published.find_excluded(node_type, self._ids.between(*targets))
+        if self._published_nodes.exclude_ids.get(node_type):
+            is_excluded = self._published_nodes.find_excluded(node_type, self._ids.between(*targets))
         if is_excluded is None:
             return candidates
         rows = self._whole.rows_of(targets[0] + np.flatnonzero(is_excluded))

@@ -51,8 +51,8 @@ def export_delta(table: EmbeddingTable, place: Location, node_types: Sequence[st
         keys = {"mode": "overwrite", "schema_mode": "overwrite", "commit_properties": about}
         rows = pa.RecordBatchReader.from_batches(*_rows(table, types))
         deltalake.write_deltalake(address, rows, storage_options=access, **keys)
-        written = deltalake.DeltaTable(address, storage_options=access)
-        written.vacuum(_KEEP_HOURS, dry_run=False, commit_properties=about)
+        exported_table = deltalake.DeltaTable(address, storage_options=access)
+        exported_table.vacuum(_KEEP_HOURS, dry_run=False, commit_properties=about)
     except (OSError, deltalake.exceptions.DeltaError) as error:
         if isinstance(place, Path):
             raise

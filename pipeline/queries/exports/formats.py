@@ -137,14 +137,14 @@ def write_lance(types: Sequence[TypeRows], folder: Path, _: Location) -> dict[st
 
 def write_feast(types: Sequence[TypeRows], folder: Path, place: Location) -> dict[str, WrittenType]:
     """Write a Parquet file a type with an event timestamp, and the definitions that ``feast apply`` registers."""
-    written = {}
+    by_type = {}
     for rows in types:
         name = f"{rows.file_name}.parquet"
         _write_parquet(folder / name, (feast_files.to_features(rows, batch) for batch in rows.batches()))
-        written[rows.node_type] = WrittenType(name, rows.count())
+        by_type[rows.node_type] = WrittenType(name, rows.count())
     (folder / "features.py").write_text(feast_files.definitions(types, place), encoding="utf-8")
     (folder / "feature_store.yaml").write_text(feast_files.STORE, encoding="utf-8")
-    return written
+    return by_type
 
 
 def _write_ids(rows: TypeRows, folder: Path, add: Callable[[int, Matrix], Any]) -> str:

@@ -21,7 +21,7 @@ def query_rows(table: EmbeddingTable, node_type: str) -> Matrix:
     -------
     (at most 500, dim) float32, none of them zero.
     """
-    asking = next((other for other in table.node_types if other != node_type), node_type)
+    asking = next((other_type for other_type in table.node_types if other_type != node_type), node_type)
     norms = np.concatenate([batch["norm"].to_numpy() for batch in table.to_batches(asking, ["norm"])])
     places = np.flatnonzero(norms > 0)
     places = places[np.linspace(0, places.size - 1, min(QUERIES, places.size)).astype(np.int64)]

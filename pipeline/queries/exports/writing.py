@@ -48,14 +48,14 @@ def export_table(
     LockedError : another export to the place is at work for longer than ``wait_s``.
     """
     kind = FORMATS[format_name]
-    wanted: Product = product or ("cosine" if table.similarity["retrieval"] == "cosine" else "dot")
-    types = [TypeRows(table, name, wanted) for name in node_types or _default_types(table, kind)]
+    row_product: Product = product or ("cosine" if table.similarity["retrieval"] == "cosine" else "dot")
+    types = [TypeRows(table, name, row_product) for name in node_types or _default_types(table, kind)]
     export = {
         "format": format_name,
         "release": table.release,
         "data_date": table.data_date.isoformat(),
         "space_id": table.space_id,
-        "metric": {"product": wanted, "reduction": types[0].reduction if kind.is_index else None},
+        "metric": {"product": row_product, "reduction": types[0].reduction if kind.is_index else None},
     }
     with storage.lock(place / ".lock", f"export to {place}", wait_s):
         last = _last_export(place)
@@ -66,8 +66,8 @@ def export_table(
         storage.new_folder(folder)
         staging = storage.staging_folder(folder)
         try:
-            written = kind.write(types, staging, folder)
-            about = {rows.node_type: _describe(rows, written[rows.node_type]) for rows in types}
+            output = kind.write(types, staging, folder)
+            about = {rows.node_type: _describe(rows, output[rows.node_type]) for rows in types}
             files = _move_in(staging, folder)
         except BaseException:
             storage.remove_tree(folder)
@@ -104,15 +104,15 @@ def _last_export(place: Location) -> ExportedVectors | None:
         return None
 
 
-def _describe(rows: TypeRows, written: WrittenType) -> dict[str, Any]:
+def _describe(rows: TypeRows, output: WrittenType) -> dict[str, Any]:
     """Return what the manifest says of a type; its index is asked for neighbours that are known."""
-    about: dict[str, Any] = {"rows": written.rows, "dim": rows.table.dim, "file": written.file, "ids": written.ids}
-    if written.index is not None:
-        about["index"] = dict(written.index)
-    if written.search is not None:
+    about: dict[str, Any] = {"rows": output.rows, "dim": rows.table.dim, "file": output.file, "ids": output.ids}
+    if output.index is not None:
+        about["index"] = dict(output.index)
+    if output.search is not None:
         queries = query_rows(rows.table, rows.node_type)
-        measured = {"recall@10": recall_of(written.search, rows, queries), "queries": len(queries)}
-        about |= {"index_dim": rows.index_dim, "measured": measured}
+        figures = {"recall@10": recall_of(output.search, rows, queries), "queries": len(queries)}
+        about |= {"index_dim": rows.index_dim, "measured": figures}
     return about
 
 
