@@ -115,15 +115,15 @@ def _write_products(attempt: Attempt, groups: Mapping[str, CrossSums]) -> dict[s
 
 def add_sums(total: dict[str, TypeSums], sums: Mapping[str, TypeSums]) -> None:
     """Add sums to those of the same types, in place."""
-    for name, one in sums.items():
-        total[name] = total[name] + one if name in total else one
+    for name, sums_of_type in sums.items():
+        total[name] = total[name] + sums_of_type if name in total else sums_of_type
 
 
 def mean_vectors(sums: Iterable[Mapping[str, TypeSums]], rotation: Location | None) -> dict[str, list[float]]:
     """Return the mean row of each type by the sums of each range, turned by the matrix in a file."""
     total: dict[str, TypeSums] = {}
-    for one in sums:
-        add_sums(total, one)
+    for sums_of_range in sums:
+        add_sums(total, sums_of_range)
     means = {name: total[name].sums / max(1, total[name].rows) for name in sorted(total)}
     if rotation is not None:
         storage.check_sealed(rotation)
@@ -209,8 +209,8 @@ def find_rotation(payload: RotationPayload, attempt: Attempt) -> RotationResult:
     groups: dict[str, CrossSums] = {}
     for path, common in payload.ranges:
         for name, products in zip(sorted(common), storage.load_array(path), strict=True):
-            one = common[name]
-            sums = CrossSums(products, one.own_squares, one.baseline_squares, one.rows)
+            rows_of_type = common[name]
+            sums = CrossSums(products, rows_of_type.own_squares, rows_of_type.baseline_squares, rows_of_type.rows)
             groups[name] = groups.get(name, CrossSums.zero(payload.dim)) + sums
     rotation = rotation_to(groups, payload.dim)
     rows = sum(sums.rows for sums in groups.values())

@@ -53,10 +53,10 @@ class FittedRows:
         figures = replace(self.figures, fitted_nodes={**self.figures.fitted_nodes, name: nodes})
         return replace(self, figures=figures, files=(*self.files, *files), records=(*self.records, *sums))
 
-    def plus_rows(self, one: ColdRows) -> FittedRows:
+    def plus_rows(self, cold_rows: ColdRows) -> FittedRows:
         """Return these with the cold rows of one more type."""
-        figures = replace(self.figures, norms={**self.figures.norms, one.node_type: one.norm})
-        return replace(self, rows=(*self.rows, one), figures=figures)
+        figures = replace(self.figures, norms={**self.figures.norms, cold_rows.node_type: cold_rows.norm})
+        return replace(self, rows=(*self.rows, cold_rows), figures=figures)
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ class TurnPayload:
     rotation: Location
 
 
-def turn_maps(run: TableRun, fitted: FittedRows, rotation: Location | None) -> Sequence[TaskRecord[Any]]:
+def turn_maps(run: TableRun, fits: FittedRows, rotation: Location | None) -> Sequence[TaskRecord[Any]]:
     """Return the records of maps to rows in the published coordinates, into which ``rotation`` turns them."""
     if rotation is None:
-        return fitted.files
-    payloads = [TurnPayload(one.node_type, one.file, rotation) for one in fitted.rows if one.file]
+        return fits.files
+    payloads = [TurnPayload(cold_rows.node_type, cold_rows.file, rotation) for cold_rows in fits.rows if cold_rows.file]
     return run.run_tasks(turn_map, "map-turned", payloads)
 
 
@@ -131,25 +131,25 @@ def fit_cold_rows(run: TableRun) -> FittedRows:
 
 def _fit(run: TableRun, sources: RowSources) -> FittedRows:
     keys, target_type = run.config.cold_start, run.config.input.target_type
-    fitted = FittedRows((), ColdRowFigures({}, {}), (), ())
+    fits = FittedRows((), ColdRowFigures({}, {}), (), ())
     for place, name in enumerate(run.config.cold_types):
-        one = ColdRows(name, None, keys.norm or 1.0)
+        cold_rows = ColdRows(name, None, keys.norm or 1.0)
         if keys.rows == "map":
             nodes, sums, files = _fit_map(run, sources, name, place)
-            fitted = fitted.plus_map(name, nodes, sums, files)
+            fits = fits.plus_map(name, nodes, sums, files)
             if not files:
                 log.warning("stage=aggregate warning: no node of type %s has attributes and edges: it has no map", name)
                 continue
-            one = replace(one, file=files[0].file(ATTRIBUTE_MAP.name))
+            cold_rows = replace(cold_rows, file=files[0].file(ATTRIBUTE_MAP.name))
         if keys.norm is None and name == target_type:
             pairs = tuple(run.workspace.files_by_relation("indexed_edges")[0])
-            with_one = replace(sources, cold_rows=(one,))
+            with_one = replace(sources, cold_rows=(cold_rows,))
             payload = NormPayload(with_one, run.config.input.source_type, name, pairs, keys.list_share)
             records = run.run_tasks(find_norm, "cold-norm", [payload])
-            one = replace(one, norm=records[0].result.norm)
-            fitted = replace(fitted, records=(*fitted.records, *records))
-        fitted = fitted.plus_rows(one)
-    return fitted
+            cold_rows = replace(cold_rows, norm=records[0].result.norm)
+            fits = replace(fits, records=(*fits.records, *records))
+        fits = fits.plus_rows(cold_rows)
+    return fits
 
 
 def _fit_map(
@@ -172,14 +172,14 @@ def sum_rows(payload: SumsPayload, attempt: Attempt) -> SumsResult:
     features = FeatureTable(payload.sources.node_features)
     sums, nodes = RidgeSums.zero(payload.sources.settings.dim), 0
     for group in finished_rows(payload.sources, payload.bounds):
-        some = features.take(np.arange(group.first, group.stop))
-        index = np.flatnonzero((group.degree > 0) & (some.counts > 0) & group.vectors.any(axis=1))
-        some = some.rows(index)
-        sums.add(hashed_features(some.indptr, some.key, some.value), group.vectors[index])
+        of_group = features.take(np.arange(group.first, group.stop))
+        index = np.flatnonzero((group.degree > 0) & (of_group.counts > 0) & group.vectors.any(axis=1))
+        of_group = of_group.rows(index)
+        sums.add(hashed_features(of_group.indptr, of_group.key, of_group.value), group.vectors[index])
         nodes += index.size
-    used = np.flatnonzero(np.diag(sums.gram))
+    columns = np.flatnonzero(np.diag(sums.gram))
     with attempt.path("sums", "npy").open("wb") as file:
-        np.save(file, np.hstack([used[:, None], sums.gram[np.ix_(used, used)], sums.products[used]]))
+        np.save(file, np.hstack([columns[:, None], sums.gram[np.ix_(columns, columns)], sums.products[columns]]))
     return SumsResult(nodes, sums.length)
 
 
@@ -188,10 +188,10 @@ def fit_map(payload: FitPayload, attempt: Attempt) -> FitResult:
     total: RidgeSums | None = None
     for path, length in zip(payload.sums, payload.lengths, strict=True):
         array = storage.load_array(path)
-        used = array[:, 0].astype(np.int64)
-        total = total or RidgeSums.zero(array.shape[1] - 1 - used.size)
-        total.gram[np.ix_(used, used)] += array[:, 1 : 1 + used.size]
-        total.products[used] += array[:, 1 + used.size :]
+        columns = array[:, 0].astype(np.int64)
+        total = total or RidgeSums.zero(array.shape[1] - 1 - columns.size)
+        total.gram[np.ix_(columns, columns)] += array[:, 1 : 1 + columns.size]
+        total.products[columns] += array[:, 1 + columns.size :]
         total.length += length
     assert total is not None
     coefficients = ridge_coefficients(total, payload.ridge)

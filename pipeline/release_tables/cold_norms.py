@@ -71,15 +71,15 @@ def norm_for(warm: NDArray[np.float64], cold: NDArray[np.float64], share: float)
 
     warm, cold : (lists, k) scores, best first; -inf behind the end of a list.
     """
-    entered = warm[:, ::-1]  # the last place is the first to go
+    worst_first = warm[:, ::-1]  # the last place is the first to go
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(cold > 0, np.where(entered > 0, cold / entered, np.inf), 0.0).reshape(-1)
+        ratio = np.where(cold > 0, np.where(worst_first > 0, cold / worst_first, np.inf), 0.0).reshape(-1)
     ratio = -np.sort(-ratio)
-    wanted = round(share * ratio.size) - int(np.isinf(ratio).sum())  # what any norm lets in is in
+    places = round(share * ratio.size) - int(np.isinf(ratio).sum())  # what any norm lets in is in
     ratio = ratio[(ratio > 0) & np.isfinite(ratio)]
     if not ratio.size:
         return 1.0
-    place = min(max(wanted, 0), ratio.size)
+    place = min(max(places, 0), ratio.size)
     bounds = np.concatenate([[2 * ratio[0]], ratio, [ratio[-1] / 2]])
     return float(2.0 / (bounds[place] + bounds[place + 1]))
 
@@ -89,22 +89,22 @@ def _groups(sources: RowSources, node_type: str) -> Iterator[tuple[FinishedRows,
     features = FeatureTable(sources.node_features)
     (cold_rows,) = sources.cold_rows
     for group in finished_rows(sources, sources.nodes.types[node_type]):
-        some = features.take(np.arange(group.first, group.stop))
-        yield group, cold_rows.are_of(group.vectors, group.degree, some)
+        of_group = features.take(np.arange(group.first, group.stop))
+        yield group, cold_rows.are_of(group.vectors, group.degree, of_group)
 
 
 def _lists_of(payload: NormPayload) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the sources that have lists, ascending, and their rows."""
     sources = payload.sources
     first, stop = sources.nodes.types[payload.source_type]
-    linked = first + np.flatnonzero(sources.main_degree(np.arange(first, stop)) > 0)
-    key = NodeArrays(sources.node_arrays).take("node_key", linked).view(np.uint64)
-    chosen = linked[sample_by_key(key, MOST_SOURCES, sources.settings.embedding.seed)]
-    rows = np.empty((chosen.size, sources.settings.dim), np.float32)
+    with_edges = first + np.flatnonzero(sources.main_degree(np.arange(first, stop)) > 0)
+    key = NodeArrays(sources.node_arrays).take("node_key", with_edges).view(np.uint64)
+    node_ix = with_edges[sample_by_key(key, MOST_SOURCES, sources.settings.embedding.seed)]
+    rows = np.empty((node_ix.size, sources.settings.dim), np.float32)
     for group in finished_rows(sources, (first, stop)):
-        here = slice(*np.searchsorted(chosen, [group.first, group.stop]))
-        rows[here] = group.vectors[chosen[here] - group.first]
-    return chosen, rows
+        rows_of_group = slice(*np.searchsorted(node_ix, [group.first, group.stop]))
+        rows[rows_of_group] = group.vectors[node_ix[rows_of_group] - group.first]
+    return node_ix, rows
 
 
 def _train_pairs(payload: NormPayload, sources: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -113,10 +113,10 @@ def _train_pairs(payload: NormPayload, sources: NDArray[np.int64]) -> tuple[NDAr
     pieces = [(np.arange(sources.size), sources)] if is_plain else []
     for batch in storage.read_batches(payload.pairs, ["src_ix", "dst_ix"], _PAIRS_AT_ONCE):
         src, dst = (batch[name].to_numpy() for name in ("src_ix", "dst_ix"))
-        for ends, others in ((src, dst), (dst, src))[: 1 + is_plain]:
+        for ends, other_ends in ((src, dst), (dst, src))[: 1 + is_plain]:
             place = np.minimum(np.searchsorted(sources, ends), max(sources.size - 1, 0))
             is_asked = sources[place] == ends if sources.size else np.zeros(ends.size, np.bool_)
-            pieces.append((place[is_asked], others[is_asked]))
+            pieces.append((place[is_asked], other_ends[is_asked]))
     query, target = ([np.empty(0, np.int64), *(piece[side] for piece in pieces)] for side in (0, 1))
     return np.concatenate(query), np.concatenate(target)
 

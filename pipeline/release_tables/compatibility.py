@@ -67,12 +67,12 @@ def sources_of(run: TableRun, settings: Settings) -> RowSources:
         edges=tuple(run.workspace.files_by_relation("indexed_edges")[0]),
         node_arrays=tuple(run.workspace.graph_files("node_arrays")),
     )
-    chosen = folder.run(write_sample, "compatibility-pairs", pairs)
+    sample = folder.run(write_sample, "compatibility-pairs", pairs)
     of_main = replace(sources, nodes=replace(sources.nodes, types=main))  # whichever types are published
-    payloads = [SampledRowsPayload(of_main, bounds, chosen.file("node_ix")) for bounds in run.ranges]
-    gathered = run.run_tasks(gather_rows, "compatibility-rows", payloads)
-    arrays = {name: chosen.file(name) for name in _ARRAYS}
-    fit = MatrixPayload(settings, arrays, tuple(record.file("rows") for record in gathered))
+    payloads = [SampledRowsPayload(of_main, bounds, sample.file("node_ix")) for bounds in run.ranges]
+    of_ranges = run.run_tasks(gather_rows, "compatibility-rows", payloads)
+    arrays = {name: sample.file(name) for name in _ARRAYS}
+    fit = MatrixPayload(settings, arrays, tuple(record.file("rows") for record in of_ranges))
     return replace(sources, compatibility=folder.run(write_matrix, "compatibility", fit).file("matrix"))
 
 
@@ -81,15 +81,15 @@ def write_sample(payload: PairsPayload, attempt: Attempt) -> None:
     sides, seed = payload.sides, payload.seed
     nodes = NodeArrays(payload.node_arrays)
     node_key, all_pairs = nodes.all("node_key").view(np.uint64), storage.rows_in(payload.edges)
-    chosen = [[np.empty(0, np.int64)], [np.empty(0, np.int64)]]
+    ends_of_sample = [[np.empty(0, np.int64)], [np.empty(0, np.int64)]]
     for batch in storage.read_batches(payload.edges, ["src_ix", "dst_ix"], _PAIRS_AT_ONCE):
         pair = batch["src_ix"].to_numpy(), batch["dst_ix"].to_numpy()
         if sides[0] == sides[1]:
             pair = np.minimum(*pair), np.maximum(*pair)
         is_chosen = choose_pairs(pair, all_pairs, node_key, seed)
-        for ends, end in zip(chosen, pair, strict=True):
+        for ends, end in zip(ends_of_sample, pair, strict=True):
             ends.append(end[is_chosen])
-    src, dst = map(np.concatenate, chosen)
+    src, dst = map(np.concatenate, ends_of_sample)
     sample = sample_around((src, dst), node_key, nodes.all("degree"), sides, seed)
     for name in _ARRAYS:
         with attempt.path(name, "npy").open("wb") as file:

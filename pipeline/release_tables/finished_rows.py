@@ -122,8 +122,8 @@ def row_sources(run: TableRun, settings: Settings) -> RowSources:
         return sources
     # No single block has seen the combined rows.
     records = run.run_tasks(sum_columns, "columns", [RowRange(sources, bounds) for bounds in run.ranges])
-    first, *others = [record.result for record in records]
-    return replace(sources, sums=sum(others, start=first))
+    first, *rest = [record.result for record in records]
+    return replace(sources, sums=sum(rest, start=first))
 
 
 def _weight_unit(config: PipelineConfig, workspace: Workspace) -> float:
@@ -153,12 +153,12 @@ def sum_columns(payload: RowRange, attempt: Attempt) -> ColumnSums:  # noqa: ARG
 
 def _row_sets(workspace: Workspace) -> tuple[RowSet, ...]:
     """Deal the files of rows and of kept weights out to the sets of blocks that they belong to."""
-    rows, kept = (iter(workspace.files(table)) for table in ("part_rows", "kept_weights"))
+    rows, weight_files = (iter(workspace.files(table)) for table in ("part_rows", "kept_weights"))
     blocks = workspace.figures("block_nodes", LayoutFigures).sets
     counts = workspace.figures("part_rows", EmbedFigures).sets
     return tuple(
-        RowSet(one.nodes, tuple(islice(rows, count)), tuple(islice(kept, one.kept_files)))
-        for one, count in zip(blocks, counts, strict=True)
+        RowSet(block_set.nodes, tuple(islice(rows, count)), tuple(islice(weight_files, block_set.kept_files)))
+        for block_set, count in zip(blocks, counts, strict=True)
     )
 
 
@@ -208,8 +208,8 @@ def finished_rows(
     matrix = storage.load_array(rotation) if rotation else None
     compatibility = storage.load_array(sources.compatibility) if sources.compatibility else None
     features = FeatureTable(sources.node_features)
-    cold_rows = {one.node_type: one for one in sources.cold_rows}
-    in_sets = [one.nodes for one in sources.sets]
+    cold_rows = {rows_of_type.node_type: rows_of_type for rows_of_type in sources.cold_rows}
+    in_sets = [row_set.nodes for row_set in sources.sets]
     for node_type, first, stop, rows, strength in combined_rows(sources, bounds):
         node_ix = np.arange(first, stop)
         if sources.node_features:
@@ -232,9 +232,9 @@ def refuse_not_finite(rows: NDArray[np.floating], first: int) -> None:
     """Raise ContractError if an entry of the rows from node ``first`` on, or a norm of theirs, is not finite."""
     is_finite = np.isfinite(rows)
     if not is_finite.all():
-        broken = int((~is_finite).reshape(len(rows), -1).any(axis=1).sum())
+        bad_rows = int((~is_finite).reshape(len(rows), -1).any(axis=1).sum())
         raise ContractError(
-            f"{broken} of {len(rows)} rows from node {first} on are not finite; nothing was published. Weights "
+            f"{bad_rows} of {len(rows)} rows from node {first} on are not finite; nothing was published. Weights "
             "of very different size overflow float32: look at the largest weights and at the powers of degree."
         )
 

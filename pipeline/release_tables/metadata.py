@@ -81,8 +81,8 @@ def metadata_of(
         "lineage": {"epoch": workspace.date.isoformat(), "parent": alignment.baseline},
     }
     if config.attributes:
-        used = attributes_of(settings, workspace)
-        about["parameters"] = facts["parameters"] | used
+        attributes = attributes_of(settings, workspace)
+        about["parameters"] = facts["parameters"] | attributes
         about["attributes_without_effect"] = without_effect(config)
     if config.cold_types:
         about["cold_start"] = {"types": list(config.cold_types), **config.cold_start.model_dump(mode="json")}
@@ -101,8 +101,13 @@ def metadata_of(
 def _relations_of(config: PipelineConfig) -> list[dict[str, Any]]:
     """Return what joins the nodes, and how strongly."""
     return [
-        {"name": one.name, "source_type": one.source_type, "target_type": one.target_type, "strength": strength}
-        for one, strength in zip(config.all_relations, config.strengths, strict=True)
+        {
+            "name": relation.name,
+            "source_type": relation.source_type,
+            "target_type": relation.target_type,
+            "strength": strength,
+        }
+        for relation, strength in zip(config.all_relations, config.strengths, strict=True)
     ]
 
 
@@ -117,8 +122,12 @@ def _fold_in_of(settings: Settings, config: PipelineConfig, *, keeps_table: bool
     if settings.embedding.compatibility is None or settings.graph.is_plain:
         return by_type
     # Rows of targets have the matrix in them: it can't be taken out again, and new targets take it up.
-    by_type = {name: one for name, one in by_type.items() if (one["table"], name) != (NODE_EMBEDDINGS, types.source)}
-    return {name: one | ({"compatibility": True} if name == types.target else {}) for name, one in by_type.items()}
+    by_type = {
+        name: recipe for name, recipe in by_type.items() if (recipe["table"], name) != (NODE_EMBEDDINGS, types.source)
+    }
+    return {
+        name: recipe | ({"compatibility": True} if name == types.target else {}) for name, recipe in by_type.items()
+    }
 
 
 def _found_at_the_boundary(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -142,7 +151,7 @@ def _spectral_space(settings: Settings, workspace: Workspace, alignment: Alignme
 
 def _widths(settings: Settings, workspace: Workspace) -> list[int]:
     """Return the columns of the inner vectors and of each border graph's; added ones have all of them."""
-    nodes = [one.nodes for one in workspace.figures("block_nodes", LayoutFigures).sets]
+    nodes = [node_set.nodes for node_set in workspace.figures("block_nodes", LayoutFigures).sets]
     if settings.embedding.border_join == "add":
         return [settings.dim] * len(nodes)
     return shared_widths(settings.dim, nodes)

@@ -110,9 +110,14 @@ def write_embeddings(run: TableRun) -> WrittenTable[EmbeddingFigures]:
     counts = {name: sum(getattr(record.result, name) for record in records) for name in names}
     refuse_zero_rows(config, counts["zero_rows_with_edges"], counts["with_edges"])
     rows = sum(record.files[0].rows or 0 for record in records)
-    published = sources.nodes.count
+    published_rows = sources.nodes.count
     figures = EmbeddingFigures(
-        **{"rows": rows, "excluded": published - rows, "unpublished": settings.graph.nodes - published, **counts},
+        **{
+            "rows": rows,
+            "excluded": published_rows - rows,
+            "unpublished": settings.graph.nodes - published_rows,
+            **counts,
+        },
         dim=settings.dim,
         metadata=metadata,
     )

@@ -33,9 +33,9 @@ class GraphRange:
 
 def write_graph(run: TableRun) -> WrittenTable[NoFigures]:
     """Write the graph, a file for each range of nodes."""
-    graph, built = walked_graph(run)
+    graph, graph_records = walked_graph(run)
     records = run.run_tasks(write_neighbors, "graph", [GraphRange(graph, bounds) for bounds in run.ranges])
-    return WrittenTable([one for one in records if one.files[0].rows], NoFigures(), [*built, *records])
+    return WrittenTable([record for record in records if record.files[0].rows], NoFigures(), [*graph_records, *records])
 
 
 def write_neighbors(payload: GraphRange, attempt: Attempt) -> None:

@@ -124,17 +124,17 @@ def write_lists(payload: PublishedLists, attempt: Attempt) -> int:
         write_statistics=["node_type", "node_id"],
     ) as writer:
         for node_type, start, end in row_groups(payload.bounds, nodes.types, ROW_GROUP_LISTS):
-            some = lists.between(start, end)
-            if not some.num_rows:
+            batch = lists.between(start, end)
+            if not batch.num_rows:
                 continue
-            node_ix = storage.column(some, "node_ix")
+            node_ix = storage.column(batch, "node_ix")
             table = pa.Table.from_arrays(
                 [
-                    pa.repeat(node_type, some.num_rows),
+                    pa.repeat(node_type, batch.num_rows),
                     ids.between(start, end).take(pa.array(node_ix - start)),
-                    pa.repeat(target_type, some.num_rows),
-                    *targets.columns_of(some, schema),
-                    some["error_bound"],
+                    pa.repeat(target_type, batch.num_rows),
+                    *targets.columns_of(batch, schema),
+                    batch["error_bound"],
                 ],
                 schema=schema,
             )
@@ -178,12 +178,12 @@ class _TargetIds:
         if self._is_excluded is not None:
             row = np.repeat(np.arange(lengths.size), lengths)
             is_published = ~self._is_excluded[position]
-            published = np.bincount(row[is_published], minlength=lengths.size)
-            first_rank = np.repeat(offsets_of(published)[:-1], lengths)
+            counts = np.bincount(row[is_published], minlength=lengths.size)
+            first_rank = np.repeat(offsets_of(counts)[:-1], lengths)
             rank: NDArray[np.int64] = np.cumsum(is_published) - first_rank  # among the published, from 1
             is_published &= rank <= self._top_k
             position, scores = position[is_published], scores[is_published]
-            lengths = np.minimum(published, self._top_k)
+            lengths = np.minimum(counts, self._top_k)
         offsets = pa.array(offsets_of(lengths).astype(np.int32))
         ids = self._ids.take(pa.array(position))
         return (

@@ -64,7 +64,7 @@ def write_walks(run: TableRun) -> WrittenTable[WalkFigures]:
         walk_visits=sum(record.result.visits for record in records),
         walk_bytes=sum(record.files[0].bytes for record in records),
     )
-    return WrittenTable([one for one in records if one.files[0].rows], figures, records)
+    return WrittenTable([record for record in records if record.files[0].rows], figures, records)
 
 
 def walk_from_nodes(payload: WalkPayload, attempt: Attempt) -> WalkResult:
@@ -89,15 +89,15 @@ def walk_from_nodes(payload: WalkPayload, attempt: Attempt) -> WalkResult:
         write_statistics=["row"],
     ) as writer:
         for start in range(0, node_ix.size, at_once):
-            some = node_ix[start : start + at_once]
-            lengths, visited, counts = _visits(whole, alias, some, rows, rule)
+            batch = node_ix[start : start + at_once]
+            lengths, visited_rows, counts = _visits(whole, alias, batch, rows, rule)
             columns = [
-                pa.array(rows.of(some)),
-                list_array(lengths, visited, schema.field("visited").type),
+                pa.array(rows.of(batch)),
+                list_array(lengths, visited_rows, schema.field("visited").type),
                 list_array(lengths, counts, schema.field("visits").type),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=group)
-            entries += visited.size
+            entries += visited_rows.size
             visits += int(counts.sum())
     return WalkResult(entries, visits)
 
@@ -115,14 +115,14 @@ def _visits(
     at = whole.rows_of(node_ix)
     with_edges = np.flatnonzero(at != NO_EDGES)
     seeds = at[with_edges]
-    found = walk_visits(whole.graph, alias, single_seeds(seeds), whole.node_key[seeds], rule)
+    visits = walk_visits(whole.graph, alias, single_seeds(seeds), whole.node_key[seeds], rule)
     # Transposed twice, nodes ascend, in time proportional to their number.
     shape = (seeds.size, whole.graph.n)
-    ordered = csr_array((found.visits, found.nodes, found.indptr), shape=shape).tocsc().tocsr()
-    source, visited_ix = np.repeat(with_edges, np.diff(ordered.indptr)), whole.node_ix[ordered.indices]
+    matrix = csr_array((visits.visits, visits.nodes, visits.indptr), shape=shape).tocsc().tocsr()
+    source, visited_ix = np.repeat(with_edges, np.diff(matrix.indptr)), whole.node_ix[matrix.indices]
     is_published = rows.are_published(visited_ix)
     lengths = np.bincount(source[is_published], minlength=node_ix.size)
-    return lengths, rows.of(visited_ix[is_published]), ordered.data[is_published]
+    return lengths, rows.of(visited_ix[is_published]), matrix.data[is_published]
 
 
 TABLE = PublishedTable(

@@ -23,14 +23,14 @@ F = TypeVar("F")
 class TableRun:
     """The run whose tables are written: its engine, its configuration and its working tables.
 
-    written : the tables before, in the order of the list: a table may be made of another's files.
+    tables : those written before, in the order of the list: a table may be made of another's files.
     earlier_codes : of vectors, that the night goes on with; None: they are made anew.
     """
 
     engine: TaskRunner
     config: PipelineConfig
     workspace: Workspace
-    written: Mapping[str, WrittenTable[Any]] = field(default_factory=dict)
+    tables: Mapping[str, WrittenTable[Any]] = field(default_factory=dict)
     earlier_codes: EarlierCodes | None = None
 
     @property
@@ -46,7 +46,7 @@ class TableRun:
 
     def files_of(self, table: str) -> list[Location]:
         """Return the files of a table that was written before."""
-        records = self.written[table].files
+        records = self.tables[table].files
         return [record.folder / file.name for record in records for file in record.files if file.role == table]
 
     def run_tasks(self, function: TaskFunction[P, R], name: str, payloads: Sequence[P]) -> list[TaskRecord[R]]:
@@ -117,10 +117,10 @@ class PublishedTable(Generic[F]):
             contract.check_schema(storage.read_schema(file), str(file))
         if self.expected_rows is None:
             return
-        rows, expected = storage.rows_in(files), self.expected_rows(workspace)
-        if rows != expected:
+        rows, expected_rows = storage.rows_in(files), self.expected_rows(workspace)
+        if rows != expected_rows:
             raise ContractError(
-                f"{self.name} has {rows} rows instead of {expected}; nothing was published. Remove "
+                f"{self.name} has {rows} rows instead of {expected_rows}; nothing was published. Remove "
                 f"{workspace.folder(self.name)} and run aggregate again."
             )
 

@@ -78,7 +78,7 @@ class PublishedInterestFigures:
 def write_interests(run: TableRun) -> WrittenTable[PublishedInterestFigures]:
     """Write the interests of all sources, a file for each range of nodes that has some."""
     config, workspace = run.config, run.workspace
-    graph, built = whole_graph(run.engine, config, workspace)
+    graph, graph_records = whole_graph(run.engine, config, workspace)
     (clusters,), (shares,) = (workspace.files(table.name) for table in (INTEREST_CLUSTERS, LIKE_SHARES))
     nodes, index = PublishedNodes.of(config, workspace), workspace.figures("node_index", IndexFigures)
     ends = config.input.source_type, config.input.target_type
@@ -92,7 +92,7 @@ def write_interests(run: TableRun) -> WrittenTable[PublishedInterestFigures]:
         "window_days": config.input.window_days,
         "source_type": config.input.source_type,
         "target_type": config.input.target_type,
-        "space_id": run.written[tables.NODE_EMBEDDINGS].figures.metadata["space_id"],
+        "space_id": run.tables[tables.NODE_EMBEDDINGS].figures.metadata["space_id"],
         **config.interests.model_dump(mode="json", exclude={"clusters"}),
         **InterestFigures.of(workspace).metadata,
     }
@@ -105,7 +105,7 @@ def write_interests(run: TableRun) -> WrittenTable[PublishedInterestFigures]:
     records = run.run_tasks(write_range, "interests", payloads)
     rows = sum(record.files[0].rows or 0 for record in records)
     with_rows = [record for record in records if record.files[0].rows]
-    return WrittenTable(with_rows, PublishedInterestFigures(rows, metadata), [*built, *records])
+    return WrittenTable(with_rows, PublishedInterestFigures(rows, metadata), [*graph_records, *records])
 
 
 def write_range(payload: InterestRange, attempt: Attempt) -> None:
@@ -167,11 +167,11 @@ class _SourceInterests:
     def _read(self, node_ix: NDArray[np.int64], out: NDArray[np.float32]) -> NDArray[np.float32]:
         """Read the published rows of nodes that follow each other."""
         if node_ix.size:
-            first, done = int(self._rows.of(node_ix[:1])[0]), 0
+            first, row = int(self._rows.of(node_ix[:1])[0]), 0
             for piece in self._vectors.pieces(first, first + node_ix.size):
                 for chunk in piece.chunks:
-                    out[done : done + len(chunk)] = as_matrix(chunk)
-                    done += len(chunk)
+                    out[row : row + len(chunk)] = as_matrix(chunk)
+                    row += len(chunk)
         return out
 
 

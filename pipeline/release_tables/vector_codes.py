@@ -61,13 +61,13 @@ class VectorFile:
 
     def groups(self) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float32]]]:
         """Yield (type, numbers, rows) of the nodes of each row group whose rows are not zero."""
-        published, file, number = PublishedRows(self.nodes, self.count), storage.open_parquet(self.file), 0
+        published_rows, file, number = PublishedRows(self.nodes, self.count), storage.open_parquet(self.file), 0
         for node_type, first, stop in row_groups(self.bounds, self.nodes.types):
-            node_ix = published.between(first, stop)
+            node_ix = published_rows.between(first, stop)
             if node_ix.size:
                 rows = as_matrix(file.read_row_group(number, columns=["embedding"])["embedding"].combine_chunks())
-                some, number = rows.any(axis=1), number + 1
-                yield node_type, node_ix[some], rows[some]
+                has_row, number = rows.any(axis=1), number + 1
+                yield node_type, node_ix[has_row], rows[has_row]
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def sample_file(payload: SamplePayload, attempt: Attempt) -> list[str]:
     for node_type, node_ix, rows in payload.file.groups():
         cells = payload.cells[node_type]
         if cells.stop - cells.first > 1:
-            some = ranks_of(payload.file.node_arrays, node_ix) < cells.share * _HASHES
-            samples[node_type].append((node_ix[some], rows[some]))
+            is_sampled = ranks_of(payload.file.node_arrays, node_ix) < cells.share * _HASHES
+            samples[node_type].append((node_ix[is_sampled], rows[is_sampled]))
     for pieces in samples.values():
         _write_pieces(pieces, attempt, "sample")
     return list(samples)
@@ -112,7 +112,7 @@ class DealPayload:
 
 def deal_file(payload: DealPayload, attempt: Attempt) -> list[int]:
     """Task: write the rows of a file cell by cell, a file each; return the cells."""
-    origin, dealt = payload.origin, defaultdict(list)
+    origin, pieces = payload.origin, defaultdict(list)
     before = None if origin is None else NodeClusters.map(origin.node_clusters).cluster
     for node_type, node_ix, rows in payload.file.groups():
         cells = payload.cells[node_type]
@@ -123,11 +123,11 @@ def deal_file(payload: DealPayload, attempt: Attempt) -> list[int]:
         if origin is not None and before is not None:
             has_code = before[node_ix] != NO_CLUSTER
             cell[has_code] = origin.cells_of(before[node_ix[has_code]], cells.first, cells.stop)
-        for one in np.unique(cell).tolist():
-            dealt[one].append((node_ix[cell == one], rows[cell == one]))
-    for one in sorted(dealt):
-        _write_pieces(dealt[one], attempt, "rows")
-    return sorted(dealt)
+        for cell_number in np.unique(cell).tolist():
+            pieces[cell_number].append((node_ix[cell == cell_number], rows[cell == cell_number]))
+    for cell_number in sorted(pieces):
+        _write_pieces(pieces[cell_number], attempt, "rows")
+    return sorted(pieces)
 
 
 def _write_pieces(pieces: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]], attempt: Attempt, role: str) -> None:
@@ -139,27 +139,27 @@ def _write_pieces(pieces: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]
 class VectorCodes:
     """The task whose files are the tables of codes, all tasks, and how many cells each type has."""
 
-    numbered: TaskRecord[RowCodeFigures]
+    record: TaskRecord[RowCodeFigures]
     records: Sequence[TaskRecord[Any]]
     cells: Mapping[str, int]
 
     @property
     def figures(self) -> CodeFigures:
         """Return the figures of the codes."""
-        return self.numbered.result.codes
+        return self.record.result.codes
 
     @property
     def files(self) -> tuple[Location, Location]:
         """Return where the cluster of each node is, and the code of each cluster."""
-        return self.numbered.file(NODES), self.numbered.file(CLUSTERS)
+        return self.record.file(NODES), self.record.file(CLUSTERS)
 
     @property
     def tables(self) -> dict[str, WorkingTable]:
         """Return the tables that a later night goes on with."""
-        of_cells = {"cells": self.cells, "first_numbers": self.numbered.result.first_numbers}
+        of_cells = {"cells": self.cells, "first_numbers": self.record.result.first_numbers}
         return {
-            ROW_CLUSTERS.name: WorkingTable(self.numbered, NODES, codec.to_values(self.figures)),
-            ROW_CLUSTER_CODES.name: WorkingTable(self.numbered, CLUSTERS, of_cells),
+            ROW_CLUSTERS.name: WorkingTable(self.record, NODES, codec.to_values(self.figures)),
+            ROW_CLUSTER_CODES.name: WorkingTable(self.record, CLUSTERS, of_cells),
         }
 
 
@@ -181,50 +181,56 @@ def make_vector_codes(run: TableRun) -> VectorCodes:
         VectorFile(nodes, count, bounds, file, arrays)
         for bounds, file in zip(run.ranges, run.files_of(NODE_EMBEDDINGS), strict=True)
     ]
-    split = {name: one for name, one in cells.items() if one.stop - one.first > 1}
-    if split:
-        sampled = run.run_tasks(sample_file, "codes-sample", [SamplePayload(file, cells) for file in files])
-        samples = {name: tuple(_files_of(sampled, "sample", name)) for name in split}
-        payloads = [CellCutPayload(samples[name], arrays, (one.first, one.stop), origin) for name, one in split.items()]
-        cut = run.run_tasks(cut_type, "codes-cut", payloads)
-        records += [*sampled, *cut]
-        for (name, one), record in zip(split.items(), cut, strict=True):
-            cells[name] = TypeCells(one.first, one.stop, one.share, record.file(CUTS))
-    dealt = run.run_tasks(deal_file, "codes-deal", [DealPayload(file, cells, origin) for file in files])
-    number_of_cells = max((one.stop for one in cells.values()), default=0)
-    rows = [tuple(_files_of(dealt, "rows", cell)) for cell in range(number_of_cells)]
+    types_to_split = {name: type_cells for name, type_cells in cells.items() if type_cells.stop - type_cells.first > 1}
+    if types_to_split:
+        sample_records = run.run_tasks(sample_file, "codes-sample", [SamplePayload(file, cells) for file in files])
+        samples = {name: tuple(_files_of(sample_records, "sample", name)) for name in types_to_split}
+        payloads = [
+            CellCutPayload(samples[name], arrays, (type_cells.first, type_cells.stop), origin)
+            for name, type_cells in types_to_split.items()
+        ]
+        cut_records = run.run_tasks(cut_type, "codes-cut", payloads)
+        records += [*sample_records, *cut_records]
+        for (name, type_cells), record in zip(types_to_split.items(), cut_records, strict=True):
+            cells[name] = TypeCells(type_cells.first, type_cells.stop, type_cells.share, record.file(CUTS))
+    deal_records = run.run_tasks(deal_file, "codes-deal", [DealPayload(file, cells, origin) for file in files])
+    number_of_cells = max((type_cells.stop for type_cells in cells.values()), default=0)
+    rows = [tuple(_files_of(deal_records, "rows", cell)) for cell in range(number_of_cells)]
     with_rows = [cell for cell in range(number_of_cells) if rows[cell]]
     groups = math.ceil((codes.share * nodes.count) ** (1 / codes.levels) / max(number_of_cells, 1))
     size = TreeSize(codes.share, groups, codes.levels, codes.max_size)
     of_residuals = codes.source == "residuals"
     cell_payloads = [CellPayload(rows[cell], arrays, size, of_residuals, origin) for cell in with_rows]
-    clustered = run.run_tasks(cluster_cell, "codes-cell", cell_payloads)
-    found_in = {cell: (*one.paths(NODES), *one.paths(CLUSTERS)) for cell, one in zip(with_rows, clustered, strict=True)}
+    cell_records = run.run_tasks(cluster_cell, "codes-cell", cell_payloads)
+    files_of_cell = {
+        cell: (*record.paths(NODES), *record.paths(CLUSTERS))
+        for cell, record in zip(with_rows, cell_records, strict=True)
+    }
     payload = ClusterNumberPayload(
         nodes=count,
         levels=codes.levels,
         codes_id=earlier.codes_id if earlier else workspace.fingerprints["aggregate"],
-        cells=tuple(found_in.get(cell, ()) for cell in range(number_of_cells)),
+        cells=tuple(files_of_cell.get(cell, ()) for cell in range(number_of_cells)),
         of_residuals=of_residuals,
         origin=origin,
         night=earlier.night if earlier else "",
-        apart=sum(one.result.apart for one in clustered),
+        apart=sum(record.result.apart for record in cell_records),
     )
-    (numbered,) = run.run_tasks(number_clusters, "codes-numbers", [payload])
-    figures = numbered.result.codes
+    (number_record,) = run.run_tasks(number_clusters, "codes-numbers", [payload])
+    figures = number_record.result.codes
     log.info("stage=aggregate clusters=%d largest=%d cells=%d", figures.rows, figures.largest, len(with_rows))
     if figures.kept:
-        kept = " ".join(f"{name}={value}" for name, value in codec.to_values(figures.kept).items())
-        log.info("stage=aggregate codes_of_%s", kept)
-    counts = {name: one.stop - one.first for name, one in cells.items()}
-    return VectorCodes(numbered, [*records, *dealt, *clustered, numbered], counts)
+        share_text = " ".join(f"{name}={value}" for name, value in codec.to_values(figures.kept).items())
+        log.info("stage=aggregate codes_of_%s", share_text)
+    counts = {name: type_cells.stop - type_cells.first for name, type_cells in cells.items()}
+    return VectorCodes(number_record, [*records, *deal_records, *cell_records, number_record], counts)
 
 
 def _cells_of_types(nodes: PublishedNodes, dim: int, earlier: Mapping[str, int] | None) -> dict[str, TypeCells]:
     """Return the cells of each type, one type's after the other's; as many as an earlier night had."""
     cells: dict[str, TypeCells] = {}
     after = 0
-    for name, (first, stop) in sorted(nodes.types.items(), key=lambda one: one[1]):
+    for name, (first, stop) in sorted(nodes.types.items(), key=lambda item: item[1]):
         number = count_cells(stop - first, dim) if earlier is None else earlier[name]
         cells[name] = TypeCells(after, after + number, sample_share(stop - first, dim))
         after += number
@@ -234,4 +240,4 @@ def _cells_of_types(nodes: PublishedNodes, dim: int, earlier: Mapping[str, int] 
 def _files_of(records: Sequence[TaskRecord[Any]], role: str, key: Any) -> Iterator[Location]:
     """Yield the files that tasks wrote of a type or a cell, in task order."""
     for record in records:
-        yield from (file for one, file in zip(record.result, record.paths(role), strict=True) if one == key)
+        yield from (file for file_key, file in zip(record.result, record.paths(role), strict=True) if file_key == key)

@@ -90,12 +90,12 @@ def attributes_of(settings: Settings, workspace: Workspace) -> dict[str, Any]:
         return {}
     types = workspace.manifest("node_index").figures["types"]
     first, stop = nodes_that_start(settings)
-    used = {
+    parameters = {
         name: {key: about[key] for key in ("columns", "weights", "statistics")}
         for name, about in attributes.items()
         if first <= types[name][0] < stop
     }
-    return {"attribute_share": share, "attributes": used} if used else {}
+    return {"attribute_share": share, "attributes": parameters} if parameters else {}
 
 
 def of_boundary(settings: Settings) -> dict[str, Any]:
