@@ -103,7 +103,7 @@ def fit_clusters(
         trials.append((resolution, rows, label))
         if _NEAR * most_rows <= rows <= most_rows / (_NEAR if may_exceed else 1):
             break
-        resolution = _next_resolution([(one, max(count, 1)) for one, count, _ in trials], most_rows)
+        resolution = _next_resolution([(value, max(count, 1)) for value, count, _ in trials], most_rows)
     # The most rows that fit; where none do, the fewest.
     resolution, _, label = min(
         trials, key=lambda trial: (trial[1] > most_rows and not may_exceed, abs(trial[1] - most_rows))
@@ -111,14 +111,14 @@ def fit_clusters(
     return ChosenClusters(label, resolution)
 
 
-def _next_resolution(trials: list[tuple[float, int]], wanted: int) -> float:
-    """Return where the rows would be those wanted, by the nearest trials on either side, or else by the last two."""
-    below = max((one for one in trials if one[1] <= wanted), key=lambda one: one[1], default=None)
-    above = min((one for one in trials if one[1] > wanted), key=lambda one: one[1], default=None)
+def _next_resolution(trials: list[tuple[float, int]], most_rows: int) -> float:
+    """Return where there would be ``most_rows``, by the nearest trials on either side, or else by the last two."""
+    below = max((trial for trial in trials if trial[1] <= most_rows), key=lambda trial: trial[1], default=None)
+    above = min((trial for trial in trials if trial[1] > most_rows), key=lambda trial: trial[1], default=None)
     two = [below, above] if below and above else trials[-2:]
-    (resolution, rows), (other, others) = two[-1], two[0]
+    (resolution, rows), (base, base_rows) = two[-1], two[0]
     # Beyond all trials, those with the fewest rows that there may be say nothing of how rows grow.
-    tells = resolution != other and (bool(below and above) or min(rows, others) > 1)
-    growth = math.log(rows / others) / math.log(resolution / other) if tells else _GROWTH
-    aim = math.log(wanted * (1 + _NEAR) / 2 / rows)
+    tells = resolution != base and (bool(below and above) or min(rows, base_rows) > 1)
+    growth = math.log(rows / base_rows) / math.log(resolution / base) if tells else _GROWTH
+    aim = math.log(most_rows * (1 + _NEAR) / 2 / rows)
     return float(resolution * math.exp(aim / min(max(growth, _LEAST_GROWTH), _MOST_GROWTH)))

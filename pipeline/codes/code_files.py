@@ -51,7 +51,7 @@ class ClusterCodes:
         """Map the table of a run."""
         table = storage.map_arrow(file)
         lists = (table[name].combine_chunks() for name in ("code", "tokens"))
-        return cls(*(one.flatten().to_numpy().reshape(len(one), -1) for one in lists))
+        return cls(*(column.flatten().to_numpy().reshape(len(column), -1) for column in lists))
 
     def write(self, file: Path) -> None:
         """Write the table."""

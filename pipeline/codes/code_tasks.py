@@ -107,7 +107,7 @@ class CodeFigures:
         rows: int,
         sizes: NDArray[Any],
         code: NDArray[np.int32],
-        kept: KeptFigures | None = None,
+        kept_figures: KeptFigures | None = None,
     ) -> CodeFigures:
         """Return the figures of clusters with so many nodes each, (clusters,), and their codes, (clusters, levels)."""
         in_use = code[sizes > 0]
@@ -122,7 +122,7 @@ class CodeFigures:
             groups=[len(np.unique(in_use[:, : level + 1], axis=0)) for level in range(code.shape[1])],
             widest=(code.max(axis=0, initial=-1) + 1).tolist(),
             inversions=None,
-            kept=kept,
+            kept=kept_figures,
         )
 
     @classmethod
@@ -158,20 +158,22 @@ class TypedGraph:
 
     def count_rows(self, label: NDArray[np.int32]) -> int:
         """Return how many pairs of a cluster and a type of nodes in it there are."""
-        return sum(int((np.bincount(label[self.type_of == one]) > 0).sum()) for one in range(self.types))
+        return sum(int((np.bincount(label[self.type_of == number]) > 0).sum()) for number in range(self.types))
 
 
 def make_codes(payload: CodesPayload, attempt: Attempt) -> CodeFigures:
     """Task: find clusters, merge them from the bottom up, and write the cluster of each node and the code of each."""
     block = Block.read(0, payload.block_nodes, payload.block_edges, None)
-    typed, earlier = TypedGraph.of(block, payload.types), payload.earlier
-    codes = keep_codes(typed, payload.codes, earlier) if earlier else find_codes(typed, payload)
+    typed_graph, earlier = TypedGraph.of(block, payload.types), payload.earlier
+    codes = keep_codes(typed_graph, payload.codes, earlier) if earlier else find_codes(typed_graph, payload)
     label, graph, code = codes.label, codes.graph, codes.of_clusters.code
     codes.of_clusters.write(attempt.path(CLUSTERS, "arrow"))
     by_node = np.full((2, payload.types[-1][1]), NO_CLUSTER, np.int32)
-    by_node[:, typed.node_ix] = label, codes.leaf_token
+    by_node[:, typed_graph.node_ix] = label, codes.leaf_token
     NodeClusters(*by_node).write(attempt.path(NODES, "arrow"))
-    figures = CodeFigures.count(payload.codes_id, label.size, typed.count_rows(label), graph.size, code, codes.kept)
+    figures = CodeFigures.count(
+        payload.codes_id, label.size, typed_graph.count_rows(label), graph.size, code, codes.kept_figures
+    )
     return replace(
         figures,
         resolution=codes.resolution,
@@ -190,58 +192,60 @@ class GraphCodes:
     of_clusters: ClusterCodes
     resolution: float
     inversions: int = 0
-    kept: KeptFigures | None = None
+    kept_figures: KeptFigures | None = None
 
 
-def find_codes(typed: TypedGraph, payload: CodesPayload) -> GraphCodes:
+def find_codes(typed_graph: TypedGraph, payload: CodesPayload) -> GraphCodes:
     """Find clusters, and merge them from the bottom up."""
-    chosen = choose_clusters(typed, payload.codes, payload.types[-1][1])
-    clusters = int(chosen.label.max(initial=-1)) + 1
-    graph = contract(typed.graph, chosen.label, clusters)
+    best_cut = choose_clusters(typed_graph, payload.codes, payload.types[-1][1])
+    clusters = int(best_cut.label.max(initial=-1)) + 1
+    graph = contract(typed_graph.graph, best_cut.label, clusters)
     merges = merge_clusters(graph)
-    none = np.full(chosen.label.size, NO_CLUSTER, np.int32)
-    tokens = np.zeros((clusters, typed.types), np.int32)
-    leaf_token, tokens = keep_tokens(chosen.label, typed.type_of, none, none, tokens)
+    none = np.full(best_cut.label.size, NO_CLUSTER, np.int32)
+    tokens = np.zeros((clusters, typed_graph.types), np.int32)
+    leaf_token, tokens = keep_tokens(best_cut.label, typed_graph.type_of, none, none, tokens)
     of_clusters = ClusterCodes(paths_of(merges, payload.codes.levels), tokens)
-    return GraphCodes(chosen.label, leaf_token, graph, of_clusters, chosen.resolution, merges.inversions)
+    return GraphCodes(best_cut.label, leaf_token, graph, of_clusters, best_cut.resolution, merges.inversions)
 
 
-def keep_codes(typed: TypedGraph, codes: CodesConfig, earlier: EarlierCodes) -> GraphCodes:
+def keep_codes(typed_graph: TypedGraph, codes: CodesConfig, earlier: EarlierCodes) -> GraphCodes:
     """Go on with the codes of an earlier night."""
     nodes, of_clusters = NodeClusters.map(earlier.node_clusters), ClusterCodes.map(earlier.cluster_codes)
-    place = find_earlier(typed.node_key, NodeArrays(earlier.node_arrays).all("node_key").view(np.uint64))
+    place = find_earlier(typed_graph.node_key, NodeArrays(earlier.node_arrays).all("node_key").view(np.uint64))
     before, token = (np.append(column, np.int32(NO_CLUSTER))[place] for column in (nodes.cluster, nodes.leaf_token))
-    known, max_size, resolution = len(of_clusters.code), codes.max_size or np.inf, earlier.resolution
+    earlier_clusters, max_size, resolution = len(of_clusters.code), codes.max_size or np.inf, earlier.resolution
     assert resolution is not None
-    label, apart = keep_clusters(typed.graph, before, known, resolution, max_size)
-    clusters = count_numbers(label, known)
-    graph = contract(typed.graph, label, clusters)
-    tokens = np.concatenate([of_clusters.tokens, np.zeros((clusters - known, typed.types), np.int32)])
-    leaf_token, tokens = keep_tokens(label, typed.type_of, before, token, tokens)
-    kept = KeptFigures.of(earlier.night, before, label, known, apart)
-    of_clusters = ClusterCodes(extend_codes(of_clusters.code, densest_clusters(graph, known), clusters), tokens)
-    return GraphCodes(label, leaf_token, graph, of_clusters, resolution, kept=kept)
+    label, apart = keep_clusters(typed_graph.graph, before, earlier_clusters, resolution, max_size)
+    clusters = count_numbers(label, earlier_clusters)
+    graph = contract(typed_graph.graph, label, clusters)
+    tokens = np.concatenate([of_clusters.tokens, np.zeros((clusters - earlier_clusters, typed_graph.types), np.int32)])
+    leaf_token, tokens = keep_tokens(label, typed_graph.type_of, before, token, tokens)
+    kept_figures = KeptFigures.of(earlier.night, before, label, earlier_clusters, apart)
+    of_clusters = ClusterCodes(
+        extend_codes(of_clusters.code, densest_clusters(graph, earlier_clusters), clusters), tokens
+    )
+    return GraphCodes(label, leaf_token, graph, of_clusters, resolution, kept_figures=kept_figures)
 
 
-def choose_clusters(typed: TypedGraph, codes: CodesConfig, nodes: int) -> ChosenClusters:
+def choose_clusters(typed_graph: TypedGraph, codes: CodesConfig, nodes: int) -> ChosenClusters:
     """Return the clusters of the resolution that is set, or of the one that leaves the share of rows that is set."""
     max_size = codes.max_size or np.inf
 
     def find(resolution: float) -> NDArray[np.int32]:
-        return find_clusters(typed.graph, resolution, max_size)
+        return find_clusters(typed_graph.graph, resolution, max_size)
 
     if codes.resolution is not None:
         return ChosenClusters(find(codes.resolution), codes.resolution)
-    edges, most_rows = typed.graph.adjacency.indices.size // 2, int(codes.share * nodes)
-    chosen = fit_clusters(find, typed.count_rows, edges, most_rows)
-    rows = typed.count_rows(chosen.label)
+    edges, most_rows = typed_graph.graph.adjacency.indices.size // 2, int(codes.share * nodes)
+    best_cut = fit_clusters(find, typed_graph.count_rows, edges, most_rows)
+    rows = typed_graph.count_rows(best_cut.label)
     if rows > most_rows:
         log.warning(
             "stage=embed warning: codes take %d rows, and codes.share of the nodes is %d: a cluster holds %s nodes at "
             "most, and nothing that no edges join; raise codes.max_size or codes.share",
             *(rows, most_rows, codes.max_size or "any number of"),
         )
-    return chosen
+    return best_cut
 
 
 def modularity_of(graph: TwoSidedGraph, resolution: float) -> float:
@@ -251,5 +255,5 @@ def modularity_of(graph: TwoSidedGraph, resolution: float) -> float:
         return 0.0
     weights = graph.adjacency.weights
     between = float(weights.sum(dtype=np.float64)) / 2 if weights is not None else graph.adjacency.indices.size / 2
-    expected = float((graph.row_degree * graph.column_degree).sum()) / total
-    return 1.0 - (between + resolution * expected) / total
+    expected_weight = float((graph.row_degree * graph.column_degree).sum()) / total
+    return 1.0 - (between + resolution * expected_weight) / total

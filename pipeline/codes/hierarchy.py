@@ -40,8 +40,8 @@ class Merges:
 
     def cut(self, groups: int) -> NDArray[np.int32]:
         """Return the group of each cluster once so many groups are left, numbered by their first cluster."""
-        done = slice(0, max(self.clusters - groups, 0))
-        label = _components(self.first[done], self.second[done], self.clusters)
+        merges = slice(0, max(self.clusters - groups, 0))
+        label = _components(self.first[merges], self.second[merges], self.clusters)
         number_labels(label)
         return label
 
@@ -78,17 +78,17 @@ def merge_clusters(graph: TwoSidedGraph) -> Merges:
         if reads <= _MOST_READS * links:
             is_merged = is_mutual
         is_merged &= ~is_mutual | (node < nearest)  # each pair once
-        some = np.flatnonzero(is_merged)
-        some = some[np.argsort(-density[some], kind="stable")]
-        label = _components(some, nearest[some], node.size)
+        best_first = np.flatnonzero(is_merged)
+        best_first = best_first[np.argsort(-density[best_first], kind="stable")]
+        label = _components(best_first, nearest[best_first], node.size)
         count = number_labels(label)
-        below = np.minimum(lowest[some], lowest[nearest[some]])
-        inversions += int((density[some] > below * (1 + 1e-6)).sum())
-        pairs.append(np.stack([member[some], member[nearest[some]]]))
-        heights.append(np.minimum(density[some], below))
+        below = np.minimum(lowest[best_first], lowest[nearest[best_first]])
+        inversions += int((density[best_first] > below * (1 + 1e-6)).sum())
+        pairs.append(np.stack([member[best_first], member[nearest[best_first]]]))
+        heights.append(np.minimum(density[best_first], below))
         merged_lowest = np.full(count, np.inf)
         np.minimum.at(merged_lowest, label, lowest)
-        np.minimum.at(merged_lowest, label[some], heights[-1])
+        np.minimum.at(merged_lowest, label[best_first], heights[-1])
         first = np.unique(label, return_index=True)[1]
         graph, member, lowest = contract(graph, label, count), member[first], merged_lowest
     rest = _join_smallest(graph.size, member)
@@ -100,13 +100,13 @@ def merge_clusters(graph: TwoSidedGraph) -> Merges:
 
 def _join_smallest(size: NDArray[np.float64], member: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return pairs that join what no link joins: always the two smallest, so that the tree stays flat."""
-    heap = [(one, number) for number, one in enumerate(size.tolist())]
+    heap = [(cluster_size, number) for number, cluster_size in enumerate(size.tolist())]
     heapq.heapify(heap)
     pairs = np.zeros((2, max(len(heap) - 1, 0)), np.int64)
     for at in range(pairs.shape[1]):
-        smaller, other = heapq.heappop(heap), heapq.heappop(heap)
-        pairs[:, at] = member[smaller[1]], member[other[1]]
-        heapq.heappush(heap, (smaller[0] + other[0], other[1]))
+        smaller, larger = heapq.heappop(heap), heapq.heappop(heap)
+        pairs[:, at] = member[smaller[1]], member[larger[1]]
+        heapq.heappush(heap, (smaller[0] + larger[0], larger[1]))
     return pairs
 
 

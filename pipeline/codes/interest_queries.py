@@ -74,12 +74,12 @@ def make_queries(
     edges : from sources, whose rows are not zero, to targets. cluster : (nodes,) int32, by node number.
     """
     interests = Interests.of(ClusterEdges(edges.source, cluster[edges.target], edges.weight))
-    smoothed = like.smooth(interests, cluster[interests.source], keys.smoothing)
-    chosen = interests.choose(smoothed, keys.per_source)
-    mean = _mean_rows(interests, edges, targets)[chosen]
-    own = sources.rows[np.searchsorted(sources.node_ix, interests.source[chosen])]
+    weight = like.smooth(interests, cluster[interests.source], keys.smoothing)
+    order = interests.choose(weight, keys.per_source)
+    mean = _mean_rows(interests, edges, targets)[order]
+    own = sources.rows[np.searchsorted(sources.node_ix, interests.source[order])]
     query = _mix(mean, own, keys.own_share)
-    return InterestQueries(interests.source[chosen], interests.cluster[chosen], smoothed[chosen], query)
+    return InterestQueries(interests.source[order], interests.cluster[order], weight[order], query)
 
 
 def _mean_rows(interests: Interests, edges: Neighbors, targets: NodeRows) -> NDArray[np.float32]:
@@ -95,11 +95,11 @@ def _mean_rows(interests: Interests, edges: Neighbors, targets: NodeRows) -> NDA
 
 def _mix(mean: NDArray[np.float32], own: NDArray[np.float32], own_share: float) -> NDArray[np.float32]:
     """Return the mean directions of two rows each, ``own_share`` of the second, as long as the second is."""
-    mixed = np.zeros(mean.shape, np.float32)
+    sums = np.zeros(mean.shape, np.float32)
     for rows, share in ((mean, 1 - own_share), (own, own_share)):
         length = row_norms(rows)
-        mixed += rows * (share / np.where(length > 0, length, _NO_NORM))[:, None].astype(np.float32)
-    length = row_norms(mixed)
+        sums += rows * (share / np.where(length > 0, length, _NO_NORM))[:, None].astype(np.float32)
+    length = row_norms(sums)
     scale = row_norms(own) / np.where(length > 0, length, _NO_NORM)
-    query: NDArray[np.float32] = mixed * scale[:, None].astype(np.float32)
+    query: NDArray[np.float32] = sums * scale[:, None].astype(np.float32)
     return query

@@ -49,7 +49,7 @@ class InterestClustersPayload:
     block_nodes, block_edges : the graph as one block.
     types : ranges of node numbers, ascending: all nodes, or those of either side.
     sources, targets : ranges of those that have interests, and of the neighbours that interests are in.
-    wanted : large clusters with targets, about. earlier : the night whose clusters these go on from; None: made anew.
+    clusters : large clusters with targets, about. earlier : the night whose clusters these go on from; None: made anew.
     """
 
     block_nodes: Location
@@ -57,7 +57,7 @@ class InterestClustersPayload:
     types: tuple[tuple[int, int], ...]
     sources: tuple[int, int]
     targets: tuple[int, int]
-    wanted: int
+    clusters: int
     earlier: EarlierInterests | None = None
 
 
@@ -93,12 +93,12 @@ def make_interest_clusters(payload: InterestClustersPayload, attempt: Attempt) -
     """Task: find clusters, and what the sources of each are interested in."""
     block = Block.read(0, payload.block_nodes, payload.block_edges, None)
     ranges = payload.types, payload.sources, payload.targets
-    clusters = find_interest_clusters(block, *ranges, payload.wanted, payload.earlier)
+    clusters = find_interest_clusters(block, *ranges, payload.clusters, payload.earlier)
     figures = clusters.figures
-    if not payload.wanted / 2 <= figures.clusters <= 2 * payload.wanted:
+    if not payload.clusters / 2 <= figures.clusters <= 2 * payload.clusters:
         log.warning(
             "stage=embed warning: interests.clusters is %d, and %d clusters are the nearest that were found",
-            *(payload.wanted, figures.clusters),
+            *(payload.clusters, figures.clusters),
         )
     columns = [pa.array(np.arange(clusters.cluster.size, dtype=np.int64)), pa.array(clusters.cluster)]
     storage.write_arrow(attempt.path(NODES, "arrow"), pa.Table.from_arrays(columns, schema=INTEREST_CLUSTERS.schema))
@@ -121,44 +121,45 @@ def find_interest_clusters(
     types: Sequence[tuple[int, int]],
     sources: tuple[int, int],
     targets: tuple[int, int],
-    wanted: int,
+    clusters: int,
     earlier: EarlierInterests | None = None,
 ) -> InterestClusters:
     """Find clusters of a block that holds all edges; arguments are those of the task."""
-    typed, rows = TypedGraph.of(block, types), slice(*block.rows_between(*targets))
+    typed_graph, rows = TypedGraph.of(block, types), slice(*block.rows_between(*targets))
     degree = np.diff(block.indptr)[rows]
 
     def count_clusters(label: NDArray[np.int32]) -> int:
-        return count_large(label[rows], degree, wanted)
+        return count_large(label[rows], degree, clusters)
 
-    kept, since = None, None
+    kept_figures, since = None, None
     if earlier is None:
         edges = block.neighbor.size // 2
-        chosen = fit_clusters(
-            lambda one: find_clusters(typed.graph, one), count_clusters, edges, wanted, may_exceed=True
+        best_cut = fit_clusters(
+            lambda value: find_clusters(typed_graph.graph, value), count_clusters, edges, clusters, may_exceed=True
         )
-        label, resolution, numbers = chosen.label, chosen.resolution, count_numbers(chosen.label)
+        label, resolution, numbers = best_cut.label, best_cut.resolution, count_numbers(best_cut.label)
     else:
         before, first_new = earlier.figures, earlier.figures.numbers
-        place = find_earlier(typed.node_key, NodeArrays(earlier.node_arrays).all("node_key").view(np.uint64))
+        place = find_earlier(typed_graph.node_key, NodeArrays(earlier.node_arrays).all("node_key").view(np.uint64))
         had = np.append(read_interest_clusters(earlier.clusters), np.int32(NO_CLUSTER))[place]
         resolution = before.resolution
-        label, apart = keep_clusters(typed.graph, had, first_new, resolution, np.inf)
-        kept, numbers = KeptFigures.of(earlier.night, had, label, first_new, apart), count_numbers(label, first_new)
+        label, apart = keep_clusters(typed_graph.graph, had, first_new, resolution, np.inf)
+        kept_figures = KeptFigures.of(earlier.night, had, label, first_new, apart)
+        numbers = count_numbers(label, first_new)
         since = before.clusters_since or earlier.night
     cluster = np.full(types[-1][1], NO_CLUSTER, np.int32)
     cluster[block.node_ix] = label
     neighbors = neighbors_between(block, sources, targets)
     interests = Interests.of(ClusterEdges(neighbors.source, cluster[neighbors.target], neighbors.weight))
     like = LikeShares.of(interests, cluster[interests.source])
-    figures = InterestFigures(count_clusters(label), resolution, numbers, kept, since)
+    figures = InterestFigures(count_clusters(label), resolution, numbers, kept_figures, since)
     return InterestClusters(cluster, like, figures)
 
 
-def count_large(label: NDArray[np.int32], degree: NDArray[np.int64], wanted: int) -> int:
-    """Return the number of clusters with at least ``_LEAST_SHARE`` of what each of ``wanted`` has of all edges."""
+def count_large(label: NDArray[np.int32], degree: NDArray[np.int64], clusters: int) -> int:
+    """Return the number of clusters with at least ``_LEAST_SHARE`` of what each of ``clusters`` has of all edges."""
     edges = np.bincount(label, degree)
-    return int(np.count_nonzero(edges * wanted >= _LEAST_SHARE * max(edges.sum(), 1.0)))
+    return int(np.count_nonzero(edges * clusters >= _LEAST_SHARE * max(edges.sum(), 1.0)))
 
 
 def read_interest_clusters(file: Location) -> NDArray[np.int32]:

@@ -47,9 +47,9 @@ class Interests:
         total = np.bincount(place, weight, minlength=sources.size)[place]
         return cls(source, (pairs % width).astype(np.int32), weight, weight / total, pair_of)
 
-    def choose(self, smoothed: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+    def choose(self, weight: NDArray[np.float32], most: int) -> NDArray[np.int64]:
         """Return the pairs of the largest weights of each source, ``most`` at most, by source and descending weight."""
-        order = np.lexsort((self.cluster, -smoothed, self.source))
+        order = np.lexsort((self.cluster, -weight, self.source))
         in_order = self.source[order]
         return order[np.arange(order.size) - np.searchsorted(in_order, in_order) < most]
 
@@ -79,9 +79,9 @@ class LikeShares:
         """Return p(c | u) = (n(u, c) + m s(u, c)) / (n(u) + m) of each pair, m being ``strength``; (pairs,)."""
         width = int(max(self.cluster.max(initial=0), interests.cluster.max(initial=0))) + 1
         codes = self.own.astype(np.int64) * width + self.cluster
-        wanted = own.astype(np.int64) * width + interests.cluster
-        at = np.minimum(np.searchsorted(codes, wanted), max(codes.size - 1, 0))
-        share = np.where(codes[at] == wanted, self.share[at], 0.0)
+        pair_codes = own.astype(np.int64) * width + interests.cluster
+        at = np.minimum(np.searchsorted(codes, pair_codes), max(codes.size - 1, 0))
+        share = np.where(codes[at] == pair_codes, self.share[at], 0.0)
         total = interests.weight / interests.share
-        smoothed: NDArray[np.float32] = ((interests.weight + strength * share) / (total + strength)).astype(np.float32)
-        return smoothed
+        weight: NDArray[np.float32] = ((interests.weight + strength * share) / (total + strength)).astype(np.float32)
+        return weight

@@ -98,13 +98,13 @@ def _local_labels(cluster: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArra
     return label, numbers
 
 
-def fall_apart(earlier: NDArray[np.int32], moved: NDArray[np.int32], clusters: int) -> NDArray[np.bool_]:
+def fall_apart(earlier: NDArray[np.int32], label: NDArray[np.int32], clusters: int) -> NDArray[np.bool_]:
     """Return which clusters have too few nodes that stay together; (clusters,)."""
     had_one = earlier != NO_CLUSTER
-    places = earlier[had_one].astype(np.int64) * moved.size + moved[had_one]
+    places = earlier[had_one].astype(np.int64) * label.size + label[had_one]
     pieces, sizes = np.unique(places, return_counts=True)
     largest, all_nodes = np.zeros(clusters, np.int64), np.bincount(earlier[had_one], minlength=clusters)
-    np.maximum.at(largest, pieces // moved.size, sizes)
+    np.maximum.at(largest, pieces // label.size, sizes)
     return largest < _LEAST_TOGETHER * all_nodes
 
 

@@ -56,10 +56,10 @@ def keep_residual_codes(
     size = TreeSize(share / levels, 1, 1, None)
     code, rest, apart = earlier.copy(), rows, 0
     for level in range(levels):
-        kept = keep_row_clusters(rest, rank, code[:, level], int(numbers[level]), size)
-        code[kept.label != earlier[:, level], level + 1 :] = NO_CLUSTER
-        code[:, level], apart = kept.label, apart + kept.apart
-        rest = _residual(rest, kept.label)
+        clusters = keep_row_clusters(rest, rank, code[:, level], int(numbers[level]), size)
+        code[clusters.label != earlier[:, level], level + 1 :] = NO_CLUSTER
+        code[:, level], apart = clusters.label, apart + clusters.apart
+        rest = _residual(rest, clusters.label)
     return ResidualCodes(code, apart)
 
 

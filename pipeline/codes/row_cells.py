@@ -34,16 +34,16 @@ def cut_cells(rows: NDArray[np.float32], rank: NDArray[np.uint64], cells: int) -
     of cut i are 2 i + 1 and 2 i + 2.
     """
     cuts = np.zeros((cells - 1, rows.shape[1] + 1), np.float32)
-    rounded, place = RoundedRows.of(rows), np.zeros(len(rows), np.int64)
+    rounded_rows, place = RoundedRows.of(rows), np.zeros(len(rows), np.int64)
     for at in range(cells - 1):
         index = np.flatnonzero(place == at)
         if index.size < 2:
             continue
-        some = rounded.take(index)
-        halves = split_rows(rows[index], some, rank[index], 2, -(-index.size // 2))
+        of_cell = rounded_rows.take(index)
+        halves = split_rows(rows[index], of_cell, rank[index], 2, -(-index.size // 2))
         first, second = mean_rows(rows[index], halves, 2)
         cuts[at, :-1] = second - first
-        along = _along(some, cuts[at, :-1])
+        along = _along(of_cell, cuts[at, :-1])
         middle = (index.size - 1) // 2
         cuts[at, -1] = np.partition(along, middle)[middle]
         place[index] = 2 * at + 1 + (along > cuts[at, -1])
@@ -52,10 +52,10 @@ def cut_cells(rows: NDArray[np.float32], rank: NDArray[np.uint64], cells: int) -
 
 def cells_by_cuts(rows: NDArray[np.float32], cuts: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return the cell of each row; (n, dim) -> (n,)."""
-    rounded, place = RoundedRows.of(rows), np.zeros(len(rows), np.int64)
+    rounded_rows, place = RoundedRows.of(rows), np.zeros(len(rows), np.int64)
     for at in range(len(cuts)):
         index = np.flatnonzero(place == at)
-        place[index] = 2 * at + 1 + (_along(rounded.take(index), cuts[at, :-1]) > cuts[at, -1])
+        place[index] = 2 * at + 1 + (_along(rounded_rows.take(index), cuts[at, :-1]) > cuts[at, -1])
     return place - len(cuts)
 
 
@@ -64,7 +64,7 @@ def cells_by_means(rows: NDArray[np.float32], means: NDArray[np.float32]) -> NDA
     return RoundedRows.of(rows).distances(RoundedRows.of(means)).argmin(axis=1)
 
 
-def _along(rounded: RoundedRows, direction: NDArray[np.float32]) -> NDArray[np.float32]:
+def _along(rounded_rows: RoundedRows, direction: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the products of rows with a direction, but for its length."""
-    products: NDArray[np.float32] = rounded.values @ RoundedRows.of(direction[None]).values[0]
-    return products * rounded.scale
+    products: NDArray[np.float32] = rounded_rows.values @ RoundedRows.of(direction[None]).values[0]
+    return products * rounded_rows.scale

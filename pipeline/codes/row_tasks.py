@@ -90,9 +90,9 @@ def cut_type(payload: CellCutPayload, attempt: Attempt) -> None:
         cuts = cut_cells(rows, ranks_of(payload.node_arrays, node_ix), stop - first)
     else:
         cluster = NodeClusters.map(payload.origin.node_clusters).cluster[node_ix]
-        some = cluster != NO_CLUSTER
-        cell = payload.origin.cells_of(cluster[some], first, stop) - first
-        cuts = mean_rows(rows[some], cell.astype(np.int32), stop - first)
+        has_code = cluster != NO_CLUSTER
+        cell = payload.origin.cells_of(cluster[has_code], first, stop) - first
+        cuts = mean_rows(rows[has_code], cell.astype(np.int32), stop - first)
     with attempt.path(CUTS, "npy").open("wb") as file:
         np.save(file, cuts)
 
@@ -138,8 +138,8 @@ def cluster_cell(payload: CellPayload, attempt: Attempt) -> CellFigures:
             residual = keep_residual_codes(rows, rank, had, earlier.max(axis=0) + 1, size.share)
             numbers, code, apart = residual.code, None, residual.apart
         else:
-            kept = keep_row_clusters(rows, rank, before, origin.clusters, size)
-            numbers, code, apart = kept.label[:, None], kept.beside[:, None], kept.apart
+            row_clusters = keep_row_clusters(rows, rank, before, origin.clusters, size)
+            numbers, code, apart = row_clusters.label[:, None], row_clusters.beside[:, None], row_clusters.apart
     _write_columns(attempt.path(NODES, "arrow"), numbers, node_ix)
     if code is not None:
         _write_columns(attempt.path(CLUSTERS, "arrow"), code)
@@ -219,8 +219,8 @@ def number_clusters(payload: ClusterNumberPayload, attempt: Attempt) -> RowCodeF
         nodes, of_clusters = NodeClusters.map(origin.node_clusters), ClusterCodes.map(origin.cluster_codes)
         before = np.stack([nodes.cluster, nodes.leaf_token])
         first_new, code, tokens = origin.clusters, of_clusters.code, of_clusters.tokens
-    numbered = _number_codebooks(payload, code) if payload.of_residuals else _number_trees(payload, code)
-    cluster, code = numbered.cluster, numbered.code
+    codes = _number_codebooks(payload, code) if payload.of_residuals else _number_trees(payload, code)
+    cluster, code = codes.cluster, codes.code
     tokens = np.concatenate([tokens, np.zeros((len(code) - first_new, 1), np.int32)])
     has_row, token = np.flatnonzero(cluster != NO_CLUSTER), np.full(payload.nodes, NO_CLUSTER, np.int32)
     token[has_row], tokens = keep_tokens(
@@ -232,11 +232,11 @@ def number_clusters(payload: ClusterNumberPayload, attempt: Attempt) -> RowCodeF
     rows = int((sizes > 0).sum())
     if payload.of_residuals:
         rows = sum(np.unique(column).size for column in code[sizes > 0].T)
-    kept = None
+    kept_figures = None
     if origin is not None:
-        kept = KeptFigures.of(payload.night, before[0, has_row], cluster[has_row], first_new, payload.apart)
-    figures = CodeFigures.count(payload.codes_id, has_row.size, rows, sizes, code, kept=kept)
-    return RowCodeFigures(figures, numbered.first_numbers if origin is None else origin.first_numbers)
+        kept_figures = KeptFigures.of(payload.night, before[0, has_row], cluster[has_row], first_new, payload.apart)
+    figures = CodeFigures.count(payload.codes_id, has_row.size, rows, sizes, code, kept_figures=kept_figures)
+    return RowCodeFigures(figures, codes.first_numbers if origin is None else origin.first_numbers)
 
 
 def _number_trees(payload: ClusterNumberPayload, code: NDArray[np.int32]) -> NumberedClusters:
@@ -255,7 +255,11 @@ def _number_trees(payload: ClusterNumberPayload, code: NDArray[np.int32]) -> Num
             new.append(numbers + np.array([first] + [0] * (payload.levels - 1), np.int32))
             first = int(new[-1][:, 0].max()) + 1
         else:
-            beside |= {clusters + at: one for at, one in enumerate(numbers[:, 0].tolist()) if one != NO_CLUSTER}
+            beside |= {
+                clusters + at: old_number
+                for at, old_number in enumerate(numbers[:, 0].tolist())
+                if old_number != NO_CLUSTER
+            }
         clusters += len(numbers)
     code = np.concatenate(new) if payload.origin is None else extend_codes(code, beside, clusters)
     return NumberedClusters(cluster, code, first_numbers)

@@ -46,8 +46,8 @@ class TreeSize:
 
     def clusters(self, rows: int) -> int:
         """Return how many clusters so many rows have."""
-        wanted = max(int(self.share * rows), 1)
-        return wanted if self.max_size is None else max(wanted, -(-rows // self.max_size))
+        by_share = max(int(self.share * rows), 1)
+        return by_share if self.max_size is None else max(by_share, -(-rows // self.max_size))
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def find_row_clusters(rows: NDArray[np.float32], rank: NDArray[np.uint64], size:
     rows : (n, dim) float32, n at least 1. rank : (n,) uint64, a hash of each row's node.
     """
     rows = _near_one(rows)
-    rounded = RoundedRows.of(rows)
-    label, code, parent = _grow(rows, rounded, rank, size)
-    in_use, label_in_use = np.unique(_improve(rows, rounded, label, parent, size.most), return_inverse=True)
+    rounded_rows = RoundedRows.of(rows)
+    label, code, parent = _grow(rows, rounded_rows, rank, size)
+    in_use, label_in_use = np.unique(_improve(rows, rounded_rows, label, parent, size.most), return_inverse=True)
     prefix = code[in_use, : size.levels - 1]
     group = np.unique(prefix, axis=0, return_inverse=True)[1].reshape(-1) if prefix.size else np.zeros(in_use.size, int)
     order = np.argsort(group, kind="stable")
@@ -84,7 +84,7 @@ def _near_one(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _grow(
-    rows: NDArray[np.float32], rounded: RoundedRows, rank: NDArray[np.uint64], size: TreeSize
+    rows: NDArray[np.float32], rounded_rows: RoundedRows, rank: NDArray[np.uint64], size: TreeSize
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Return the cluster of each row; of each cluster, which child it comes from at each level; and its last group."""
     levels = max(size.levels, _LEAST_LEVELS)
@@ -98,17 +98,17 @@ def _grow(
         after = 0
         for group, clusters in enumerate(counts.tolist()):
             index = order[bounds[group] : bounds[group + 1]]
-            wanted = clusters if level == levels - 1 else _children(clusters, level, levels, size)
-            most = math.ceil(_BALANCE * index.size / wanted)
+            pieces = clusters if level == levels - 1 else _children(clusters, level, levels, size)
+            most = math.ceil(_BALANCE * index.size / pieces)
             if level == levels - 1:
-                most = max(min(most, size.most), -(-index.size // wanted))
-            parts = split_rows(rows[index], rounded.take(index), rank[index], wanted, most)
+                most = max(min(most, size.most), -(-index.size // pieces))
+            parts = split_rows(rows[index], rounded_rows.take(index), rank[index], pieces, most)
             numbers, split = np.unique(parts, return_inverse=True)
             label[index] = after + split
             children.append(np.arange(numbers.size))
             below.append(share_out(clusters, np.bincount(split), size.max_size))
             after += numbers.size
-        parent = np.repeat(np.arange(counts.size), [one.size for one in children]).astype(np.int32)
+        parent = np.repeat(np.arange(counts.size), [numbers.size for numbers in children]).astype(np.int32)
         code = np.hstack([code[parent], np.concatenate(children).astype(np.int32)[:, None]])
         counts = np.concatenate(below)
     return label, code, parent
@@ -116,8 +116,8 @@ def _grow(
 
 def _children(clusters: int, level: int, levels: int, size: TreeSize) -> int:
     """Return into how many groups a group with so many clusters is split."""
-    wanted = math.ceil(clusters ** (1 / (levels - level)) - 1e-6)
-    return min(clusters, size.groups if level == 0 and size.levels > 1 else wanted)
+    branches = math.ceil(clusters ** (1 / (levels - level)) - 1e-6)
+    return min(clusters, size.groups if level == 0 and size.levels > 1 else branches)
 
 
 def share_out(clusters: int, rows: NDArray[np.int64], max_size: int | None) -> NDArray[np.int64]:
@@ -128,11 +128,11 @@ def share_out(clusters: int, rows: NDArray[np.int64], max_size: int | None) -> N
     clusters : at least as many as children, and at most as many as rows. rows : (children,) at least 1 each.
     max_size : where it takes more clusters to hold so few rows each, there are more.
     """
-    wanted = rows * (clusters / rows.sum())
-    shares = np.clip(wanted.astype(np.int64), 1, rows)
+    quota = rows * (clusters / rows.sum())
+    shares = np.clip(quota.astype(np.int64), 1, rows)
     while rest := clusters - int(shares.sum()):
         may_change = np.flatnonzero(shares < rows if rest > 0 else shares > 1)
-        gap = (wanted - shares)[may_change] * np.sign(rest)
+        gap = (quota - shares)[may_change] * np.sign(rest)
         shares[may_change[np.argsort(-gap, kind="stable")[: abs(rest)]]] += np.sign(rest)
     return shares if max_size is None else np.maximum(shares, -(-rows // max_size))
 
@@ -147,20 +147,20 @@ class _Search:
         self._order = np.argsort(group, kind="stable")
         self._bounds = np.searchsorted(group[self._order], np.arange(groups + 1))
 
-    def near_groups(self, rounded: RoundedRows) -> NDArray[np.int64]:
+    def near_groups(self, rounded_rows: RoundedRows) -> NDArray[np.int64]:
         """Return the groups whose clusters each row is compared with; (n, groups)."""
         most, groups = min(_NEAR_GROUPS, self._means.scale.size), []
-        for start in range(0, rounded.scale.size, _BLOCK_ROWS):
-            distances = rounded.take(slice(start, start + _BLOCK_ROWS)).distances(self._means)
+        for start in range(0, rounded_rows.scale.size, _BLOCK_ROWS):
+            distances = rounded_rows.take(slice(start, start + _BLOCK_ROWS)).distances(self._means)
             is_near = distances <= np.partition(distances, most - 1, axis=1)[:, most - 1, None]
             # Of groups that are as near, the first: argpartition would leave that to the machine.
-            tied = np.flatnonzero(np.count_nonzero(is_near, axis=1) > most)
-            is_near[tied] &= np.cumsum(is_near[tied], axis=1) <= most
+            with_ties = np.flatnonzero(np.count_nonzero(is_near, axis=1) > most)
+            is_near[with_ties] &= np.cumsum(is_near[with_ties], axis=1) <= most
             groups.append(np.nonzero(is_near)[1].reshape(-1, most))
         return np.concatenate(groups) if groups else np.zeros((0, most), np.int64)
 
     def nearest(
-        self, rounded: RoundedRows, near: NDArray[np.int64], means: RoundedRows
+        self, rounded_rows: RoundedRows, near: NDArray[np.int64], means: RoundedRows
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return of each row the nearest cluster in its groups, and its distance; (n,) each."""
         width, of_group = near.shape[1], near.reshape(-1)
@@ -170,7 +170,7 @@ class _Search:
         for group in np.flatnonzero(np.diff(bounds)).tolist():
             places = order[bounds[group] : bounds[group + 1]]
             clusters = self._order[self._bounds[group] : self._bounds[group + 1]]
-            distances = rounded.take(places // width).distances(means.take(clusters))
+            distances = rounded_rows.take(places // width).distances(means.take(clusters))
             best = distances.argmin(axis=1)
             distance[places], cluster[places] = distances[np.arange(best.size), best], clusters[best]
         best = width * np.arange(len(near)) + distance.reshape(-1, width).argmin(axis=1)
@@ -178,14 +178,14 @@ class _Search:
 
 
 def _improve(
-    rows: NDArray[np.float32], rounded: RoundedRows, label: NDArray[np.int32], group: NDArray[np.int32], most: int
+    rows: NDArray[np.float32], rounded_rows: RoundedRows, label: NDArray[np.int32], group: NDArray[np.int32], most: int
 ) -> NDArray[np.int32]:
     """Return the cluster of each row after rounds in which rows move to the nearest cluster, if it has room."""
     means = mean_rows(rows, label, group.size)
     search = _Search(means, group)
-    near = search.near_groups(rounded)
+    near = search.near_groups(rounded_rows)
     for _ in range(_ROUNDS):
-        nearest, distance = search.nearest(rounded, near, RoundedRows.of(means))
+        nearest, distance = search.nearest(rounded_rows, near, RoundedRows.of(means))
         movers = np.flatnonzero(nearest != label)
         movers = movers[_have_room(nearest[movers], distance[movers], np.bincount(label, minlength=group.size), most)]
         label = label.copy()
@@ -200,9 +200,9 @@ def _have_room(
 ) -> NDArray[np.bool_]:
     """Return who finds room in the cluster it wants, the nearest first; ``rows`` (clusters,) that are there already."""
     order = np.lexsort((distance, cluster))
-    wanted = cluster[order]
+    in_order = cluster[order]
     has_room = np.empty(order.size, np.bool_)
-    has_room[order] = np.arange(order.size) - np.searchsorted(wanted, wanted) < (most - rows)[wanted]
+    has_room[order] = np.arange(order.size) - np.searchsorted(in_order, in_order) < (most - rows)[in_order]
     return has_room
 
 
@@ -232,19 +232,19 @@ def keep_row_clusters(
     earlier : (n,) int32, below ``clusters``; NO_CLUSTER of a row that had none.
     """
     rows = _near_one(rows)
-    rounded, label = RoundedRows.of(rows), earlier.copy()
+    rounded_rows, label = RoundedRows.of(rows), earlier.copy()
     is_free = earlier == NO_CLUSTER
     numbers, place = np.unique(earlier[~is_free], return_inverse=True)
     means = mean_rows(rows[~is_free], place.astype(np.int32), numbers.size)
     is_apart = np.zeros(clusters, np.bool_)
     if numbers.size:
-        is_apart = fall_apart(earlier, numbers[_nearest(rounded, means)[0]], clusters)
+        is_apart = fall_apart(earlier, numbers[_nearest(rounded_rows, means)[0]], clusters)
         is_free[~is_free] = is_apart[earlier[~is_free]]
         stays = ~is_apart[numbers]
         numbers, means = numbers[stays], means[stays]
     free = np.flatnonzero(is_free)
     if numbers.size and free.size:
-        nearest, distance = _nearest(rounded.take(free), means)
+        nearest, distance = _nearest(rounded_rows.take(free), means)
         sizes = np.bincount(label[~is_free], minlength=clusters)[numbers]
         has_room = _have_room(nearest, distance, sizes, size.most)
         label[free[has_room]] = numbers[nearest[has_room]]
@@ -260,10 +260,10 @@ def keep_row_clusters(
     return KeptRowClusters(label, int(is_apart.sum()), beside)
 
 
-def _nearest(rounded: RoundedRows, means: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def _nearest(rounded_rows: RoundedRows, means: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the nearest mean of each row, and its distance, among those of groups of means."""
     of_means, clusters = RoundedRows.of(means), len(means)
     rank = splitmix64(np.arange(clusters, dtype=np.uint64))
     group = split_rows(means, of_means, rank, math.isqrt(clusters - 1) + 1, clusters)
     search = _Search(means, np.unique(group, return_inverse=True)[1].astype(np.int32))
-    return search.nearest(rounded, search.near_groups(rounded), of_means)
+    return search.nearest(rounded_rows, search.near_groups(rounded_rows), of_means)

@@ -47,7 +47,7 @@ def read_facts(night: NightRun) -> NightFacts:
         gates=[_figure_of_gate(gate, past) for gate in night.gates],
         headlines=list(_headlines(night, past)),
         rows=_rows(ingest),
-        rejected=[
+        rejected_rows=[
             RejectedRows(reason, counts["rows"], counts["example"], counts["accepted"])
             for reason, counts in sorted(ingest.get("reasons", {}).items(), key=lambda pair: -pair[1]["rows"])
         ],
@@ -146,7 +146,7 @@ def _quality(night: NightRun, past: Sequence[PastNight]) -> Iterator[Headline]:
             continue
         alike = [night_before for night_before in past if night_before.pair_source == metrics["source"]]
         history = line_of(alike, "metric", f"{group}.{name}")
-        before = next((point.value for point in reversed(history) if point.passed is not False), None)
+        before = next((point.value for point in reversed(history) if point.has_passed is not False), None)
         sample = describe_sample(ranking["users"], ranking["population"], "sources")
         yield Headline(title, value, before, "", note, history, sample)
 

@@ -66,8 +66,8 @@ def degree_curves(degrees: Mapping[str, NDArray[np.int64]]) -> Markup:
         values, counts = np.unique(degree[degree > 0], return_counts=True)
         if values.size:
             share = np.cumsum(counts[::-1])[::-1] / degree.size
-            chosen = np.unique(np.geomspace(1, values.size, 160).astype(np.int64)) - 1
-            curves.append(Curve(name, list(zip(values[chosen].tolist(), share[chosen].tolist(), strict=True))))
+            ranks = np.unique(np.geomspace(1, values.size, 160).astype(np.int64)) - 1
+            curves.append(Curve(name, list(zip(values[ranks].tolist(), share[ranks].tolist(), strict=True))))
     if not curves:
         return Markup("")
     return line_chart(curves, "neighbours, at least", "share of nodes", log_x=True, log_y=True)
@@ -80,14 +80,17 @@ def histograms(values: Mapping[str, NDArray[np.float64]], x_title: str, bins: in
     if high <= low:
         low, high = low - 0.5, low + 0.5
     edges = np.linspace(low, high, bins + 1)
-    shares = {name: np.histogram(np.minimum(one, high), edges)[0] / max(one.size, 1) for name, one in values.items()}
+    shares = {
+        name: np.histogram(np.minimum(of_type, high), edges)[0] / max(of_type.size, 1)
+        for name, of_type in values.items()
+    }
     x = Axis(low, high, LEFT, WIDTH - RIGHT)
     y = Axis(0.0, 1.05 * max(float(share.max()) for share in shares.values()), HEIGHT - BOTTOM, TOP)
     shapes = _frame(x, y, x_title, "share of nodes")
     for number, share in enumerate(shares.values()):
         places = [(x.place(low), y.place(0.0))]
-        for at, one in enumerate(share.tolist()):
-            places += [(x.place(edges[at]), y.place(one)), (x.place(edges[at + 1]), y.place(one))]
+        for at, height in enumerate(share.tolist()):
+            places += [(x.place(edges[at]), y.place(height)), (x.place(edges[at + 1]), y.place(height))]
         places.append((x.place(high), y.place(0.0)))
         shapes.append(element("path", d=path_of(places), class_=f"area a{number % COLOURS}"))
         shapes.append(element("path", d=path_of(places), class_=f"line s{number % COLOURS}"))
@@ -125,10 +128,10 @@ def bar_chart(columns: Sequence[Column], x_title: str, y_title: str, colour: int
 def slice_columns(slices: Sequence[Mapping[str, Any]], figure: str, members: str) -> list[Column]:
     """Return a column for each class of nodes of :mod:`pipeline.evaluation.slices`."""
     columns = []
-    for one in slices:
-        low, high = one["degree"]
+    for degree_class in slices:
+        low, high = degree_class["degree"]
         degree = f"{count(low)}–{count(high)}" if low != high else count(low)
-        value, size = float(one[figure]), int(one["members"])
+        value, size = float(degree_class[figure]), int(degree_class["members"])
         title = f"{degree} neighbours: {figure} {value:.4f} of {count(size)} {members}"
         columns.append(Column(degree, count(size), value, title))
     return columns

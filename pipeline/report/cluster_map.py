@@ -55,13 +55,13 @@ def draw_map(nodes: MappedNodes, seed: int = 0) -> tuple[Markup, int]:
 
 def _labels(nodes: MappedNodes, xy: NDArray[np.float64], cluster: NDArray[np.int64]) -> list[Markup]:
     """Return a label for each cluster that has room for one, large clusters first."""
-    taken: list[tuple[float, float, float, float]] = []
+    boxes: list[tuple[float, float, float, float]] = []
     shapes = []
     for number in np.argsort(-np.bincount(cluster), kind="stable").tolist():
         members = np.flatnonzero(cluster == number)
-        named = [at for at in members[np.argsort(-nodes.degree[members], kind="stable")].tolist() if nodes.name[at]]
-        if named:
-            best = nodes.name[named[0]]
+        with_name = [at for at in members[np.argsort(-nodes.degree[members], kind="stable")].tolist() if nodes.name[at]]
+        if with_name:
+            best = nodes.name[with_name[0]]
             label = best if len(best) <= 24 else f"{best[:23]}…"
         else:
             label = f"{members.size / cluster.size:.0%} of nodes"
@@ -71,8 +71,8 @@ def _labels(nodes: MappedNodes, xy: NDArray[np.float64], cluster: NDArray[np.int
         for shift in (0, -1, 1, -2, 2, -3, 3):
             y = float(np.clip(middle[1] + shift * _LINE, _LINE, HEIGHT - 4))
             box = (x - half, y - _LINE, x + half, y + 3)
-            if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
-                taken.append(box)
+            if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in boxes):
+                boxes.append(box)
                 shapes.append(words(x, y, label, "map-label", "middle"))
                 break
     return shapes
@@ -80,8 +80,8 @@ def _labels(nodes: MappedNodes, xy: NDArray[np.float64], cluster: NDArray[np.int
 
 def find_clusters(rows: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
     """Return a cluster number of each row, (n,) int64, the largest first: k-means of unit rows."""
-    wanted = int(np.clip(len(rows) // 45, 2, 20))
-    centre = rows[np.random.default_rng(seed).permutation(len(rows))[:wanted]].astype(np.float64)
+    clusters = int(np.clip(len(rows) // 45, 2, 20))
+    centre = rows[np.random.default_rng(seed).permutation(len(rows))[:clusters]].astype(np.float64)
     for _ in range(25):
         label = np.argmax(rows @ centre.T - np.einsum("ij,ij->i", centre, centre) / 2, axis=1)
         size = np.bincount(label, minlength=len(centre))
@@ -107,8 +107,8 @@ def lay_out(rows: NDArray[np.float32], seed: int, perplexity: float = 25.0, step
     """
     n = len(rows)
     likeness = _likeness(rows, min(perplexity, max((n - 1) / 3, 1.0)))
-    centred = rows - rows.mean(axis=0)
-    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    deviations = rows - rows.mean(axis=0)
+    left, scale, _ = np.linalg.svd(deviations, full_matrices=False)
     place = np.zeros((n, 2), np.float32)
     place[:, : min(2, scale.size)] = (left * scale)[:, :2]
     place += np.random.default_rng(seed).normal(0, 1e-4, place.shape).astype(np.float32)
@@ -130,9 +130,9 @@ def _gradient(
     place: NDArray[np.float32], likeness: NDArray[np.float32], pull: float, buffers: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     kernel, force = buffers
-    square, one = np.einsum("ij,ij->i", place, place)[:, None], np.ones((len(place), 1), np.float32)
-    with_one = np.hstack([place, one])
-    np.matmul(np.hstack([-2.0 * place, square + 1.0, one]), np.hstack([with_one, square]).T, out=kernel)
+    square, ones = np.einsum("ij,ij->i", place, place)[:, None], np.ones((len(place), 1), np.float32)
+    with_one = np.hstack([place, ones])
+    np.matmul(np.hstack([-2.0 * place, square + 1.0, ones]), np.hstack([with_one, square]).T, out=kernel)
     np.reciprocal(kernel, out=kernel)
     np.fill_diagonal(kernel, 0.0)
     total = max(float(kernel.sum()), 1e-12)

@@ -37,9 +37,9 @@ def show_neighbors(nodes: Sequence[ComparedNeighbors]) -> Markup:
             element("td", *chips, class_="chips"),
         ]
         if has_before:
-            gone = [_chip(name, score, "gone") for name, score in node.before or () if name not in today]
+            lost_chips = [_chip(name, score, "gone") for name, score in node.before or () if name not in today]
             none = element("span", "–" if node.before is not None else "new tonight", class_="dim")
-            cells.append(element("td", *(gone or [none]), class_="chips"))
+            cells.append(element("td", *(lost_chips or [none]), class_="chips"))
         lines.append(element("tr", *cells))
     return element("div", element("table", *lines, class_="plain neighbors"), class_="scroll")
 

@@ -12,11 +12,11 @@ Light = Literal["green", "amber", "red"]
 
 @dataclass(frozen=True)
 class PastValue:
-    """A figure of a night. ``passed`` is None where nothing was judged; ``bound`` is that night's own."""
+    """A figure of a night. ``has_passed`` is None where nothing was judged; ``bound`` is that night's own."""
 
     date: str | None
     value: float
-    passed: bool | None
+    has_passed: bool | None
     bound: float | None = None
 
 
@@ -58,7 +58,7 @@ class RejectedRows:
     reason: str
     rows: int
     example: str
-    accepted: str
+    accepted_values: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class NodeCounts:
     node_type: str
     nodes: int
     new: int | None = None
-    lost: int | None = None
+    lost_nodes: int | None = None
     sample: str = ""
 
 
@@ -120,7 +120,7 @@ class NightFacts:
     gates: Sequence[JudgedFigure]
     headlines: Sequence[Headline]
     rows: Mapping[str, int]
-    rejected: Sequence[RejectedRows]
+    rejected_rows: Sequence[RejectedRows]
     nodes: Sequence[NodeCounts]
     config_changes: Sequence[ChangedKey] | None
     stages: Sequence[StageCosts]

@@ -68,7 +68,7 @@ def render(night: NightFacts, pictures: Sequence[Picture], made_at: dt.datetime)
         gates=[_GateLine(gate, night.date) for gate in _in_order(night.gates) if gate.verdict != "not judged"],
         not_judged=[_GateLine(gate, night.date) for gate in night.gates if gate.verdict == "not judged"],
         why_not_judged=_common_reason(night.gates),
-        headlines=[_HeadlineTile(one, night.date) for one in night.headlines],
+        headlines=[_HeadlineTile(headline, night.date) for headline in night.headlines],
         pictures=pictures,
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
         made_at=made_at,
@@ -86,27 +86,27 @@ def long_date(date: str | None) -> str:
 class _GateLine:
     """A gate as a line of the table shows it."""
 
-    def __init__(self, judged: JudgedFigure, date: str | None) -> None:
-        self.gate, self.note, self.verdict = judged.gate, judged.note, judged.verdict
-        self.light = _LIGHTS[judged.verdict]
-        self.question = _QUESTIONS.get(judged.gate, judged.gate)
-        kind, _, self.of = judged.figure.partition(" of ")
-        if not self.of and judged.gate.startswith("min_next_day"):
+    def __init__(self, gate: JudgedFigure, date: str | None) -> None:
+        self.gate, self.note, self.verdict = gate.gate, gate.note, gate.verdict
+        self.light = _LIGHTS[gate.verdict]
+        self.question = _QUESTIONS.get(gate.gate, gate.gate)
+        kind, _, self.of = gate.figure.partition(" of ")
+        if not self.of and gate.gate.startswith("min_next_day"):
             self.of = kind.removeprefix("next_day ")  # recall, NDCG and AUC answer one question
-        self.value = amounts.figure(judged.figure, judged.value)
-        self.baseline = amounts.figure(judged.figure, judged.baseline)
-        sign = "≥" if judged.gate.startswith("min_") else "≤"
-        is_same = judged.gate == "same_id_type"
-        bound = "–" if judged.bound is None else f"{sign} {amounts.figure(judged.figure, judged.bound)}"
+        self.value = amounts.figure(gate.figure, gate.value)
+        self.baseline = amounts.figure(gate.figure, gate.baseline)
+        sign = "≥" if gate.gate.startswith("min_") else "≤"
+        is_same = gate.gate == "same_id_type"
+        bound = "–" if gate.bound is None else f"{sign} {amounts.figure(gate.figure, gate.bound)}"
         self.bound = "same" if is_same else bound
-        nights = list(judged.history)
-        if judged.value is not None:
-            nights.append(PastValue(date, judged.value, judged.verdict != "refused", judged.bound))
-        label = f"{judged.figure} over {len(nights)} nights, tonight {self.value}"
+        nights = list(gate.history)
+        if gate.value is not None:
+            nights.append(PastValue(date, gate.value, gate.verdict != "refused", gate.bound))
+        label = f"{gate.figure} over {len(nights)} nights, tonight {self.value}"
 
         def describe(night: PastValue) -> str:
-            bound = "" if night.bound is None else f", bound {sign} {amounts.figure(judged.figure, night.bound)}"
-            return f"{long_date(night.date)}: {amounts.figure(judged.figure, night.value)}{bound}"
+            bound = "" if night.bound is None else f", bound {sign} {amounts.figure(gate.figure, night.bound)}"
+            return f"{long_date(night.date)}: {amounts.figure(gate.figure, night.value)}{bound}"
 
         self.spark = Markup("") if is_same else sparkline(nights, label, describe)
 

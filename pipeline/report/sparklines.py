@@ -52,8 +52,8 @@ def sparkline(nights: Sequence[PastValue], label: str, describe: Callable[[PastV
     shapes.append(element("path", d=path_of(points), class_="spark-line"))
     for night, (x, y) in zip(nights, points, strict=True):
         is_last = night is nights[-1]
-        if is_last or night.passed is False:
-            kind = "spark-bad" if night.passed is False else "spark-now"
+        if is_last or night.has_passed is False:
+            kind = "spark-bad" if night.has_passed is False else "spark-now"
             shapes.append(element("circle", cx=x, cy=y, r=3.2 if is_last else 2.4, class_=kind))
     for night, (x, _) in zip(nights, points, strict=True):
         title = element("title", describe(night))

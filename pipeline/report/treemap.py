@@ -44,10 +44,10 @@ class Box:
 
 def draw_parts(parts: Sequence[PartSize]) -> Markup:
     """Return the tree map of some parts, by their edges."""
-    ordered = sorted(parts, key=lambda part: -part.edges)
-    sizes = [float(max(part.edges, 1)) for part in ordered]
+    largest_first = sorted(parts, key=lambda part: -part.edges)
+    sizes = [float(max(part.edges, 1)) for part in largest_first]
     shapes = []
-    for part, box in zip(ordered, squarify(sizes, Box(0.0, 0.0, WIDTH, HEIGHT)), strict=True):
+    for part, box in zip(largest_first, squarify(sizes, Box(0.0, 0.0, WIDTH, HEIGHT)), strict=True):
         shade = min(int(part.cut_share * SHADES), SHADES - 1)
         about = (
             f"part {part.path}: {count(part.nodes)} nodes, {count(part.edges)} edges, {percent(part.cut_share)} cut, "

@@ -50,9 +50,9 @@ def test_nights_outlive_their_releases_with_their_own_bounds(tmp_path: Path) -> 
     gate = line_of(past, "gate", "min_recall recall")
     assert [one.value for one in gate] == list(range(4, NIGHTS + 4))
     assert {one.bound for one in gate} == {5.0}
-    assert [one.passed for one in gate] == [False, *[True] * (NIGHTS - 1)]
+    assert [one.has_passed for one in gate] == [False, *[True] * (NIGHTS - 1)]
     # What no gate judges is marked where its night was refused.
-    assert [one.passed for one in line_of(past, "metric", "rows")] == [False, *[None] * (NIGHTS - 1)]
+    assert [one.has_passed for one in line_of(past, "metric", "rows")] == [False, *[None] * (NIGHTS - 1)]
     assert [one.value for one in seconds_of(past)] == [1.0 + number for number in range(4, NIGHTS + 4)]
     assert line_of(past, "metric", "no such") == []
 

@@ -57,7 +57,7 @@ def night(word: str = "shop", light: str = "green") -> NightFacts:
         gates=gates,
         headlines=[Headline(word, 131.0, 130.0, "count", word, past)],
         rows={"kept": 90, "late": 5, "early": 0, "rejected": 5, "other": 0},
-        rejected=[RejectedRows(word, 5, word, word)],
+        rejected_rows=[RejectedRows(word, 5, word, word)],
         nodes=[NodeCounts(word, 131, 2, 1)],
         config_changes=[ChangedKey(word, word, word)],
         stages=[StageCosts(word, 1.0, 0.9, 2**30, 2**21, 6, waves)],
@@ -145,8 +145,8 @@ def test_the_light_and_the_bad_nights_are_there() -> None:
 
 def test_a_first_night_of_nothing_is_a_page_too() -> None:
     empty = replace(
-        night(), date=None, release=None, compared_with=None, gates=[], headlines=[], rows={}, rejected=[], nodes=[],
-        config_changes=None, stages=[], warnings=[], facts={}, reasons=[],
+        night(), date=None, release=None, compared_with=None, gates=[], headlines=[], rows={}, rejected_rows=[],
+        nodes=[], config_changes=None, stages=[], warnings=[], facts={}, reasons=[],
     )  # fmt: skip
     page = render(empty, [], MADE_AT)
     assert "undated" in page
