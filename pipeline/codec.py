@@ -56,12 +56,12 @@ def to_values(value: Any, kind: Any = None) -> Any:
     pydantic_core.PydanticSerializationError : a field holds another type than it declares.
     CodecError : a number is NaN or infinite.
     """
-    declared: Any = kind or type(value)
-    values = _serializer(declared).to_python(value, mode="json", warnings="error")
+    value_type: Any = kind or type(value)
+    values = _serializer(value_type).to_python(value, mode="json", warnings="error")
     try:
         json.dumps(values, allow_nan=False)
     except ValueError as error:
-        raise CodecError(f"{_first_not_finite(values, _name_of(declared))}, which JSON can't hold") from error
+        raise CodecError(f"{_first_not_finite(values, _name_of(value_type))}, which JSON can't hold") from error
     return values
 
 
@@ -72,17 +72,17 @@ def from_values(kind: type[T], values: Any) -> T:
     ------
     CodecError : naming the class, the first field that differs, and how.
     """
-    declared: Any = kind  # which mypy doesn't hold for hashable as a type
-    adapter = _adapter(declared)
+    value_type: Any = kind  # which mypy doesn't hold for hashable as a type
+    adapter = _adapter(value_type)
     try:
         value: T = adapter.validate_json(json.dumps(values, allow_nan=False), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the value"
         raise CodecError(f"{_name_of(kind)}: {where}: {first['msg']}") from error
-    written = to_values(value, kind)
-    if written != values:
-        raise CodecError(f"{_name_of(kind)}: {_first_difference(written, values)}")
+    output = to_values(value, kind)
+    if output != values:
+        raise CodecError(f"{_name_of(kind)}: {_first_difference(output, values)}")
     return value
 
 
@@ -116,22 +116,22 @@ def _first_not_finite(values: Any, where: str) -> str:
     if isinstance(values, float) and not math.isfinite(values):
         return f"{where} is {values}"
     items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
-    return next((text for name, one in items if (text := _first_not_finite(one, f"{where}.{name}"))), "")
+    return next((text for name, item in items if (text := _first_not_finite(item, f"{where}.{name}"))), "")
 
 
-def _first_difference(written: Any, values: Any, where: str = "") -> str:
+def _first_difference(output: Any, values: Any, where: str = "") -> str:
     """Name the first place where two JSON values differ."""
-    if isinstance(written, dict) and isinstance(values, dict):
-        for name in sorted({*written, *values}):
+    if isinstance(output, dict) and isinstance(values, dict):
+        for name in sorted({*output, *values}):
             place = f"{where}.{name}".removeprefix(".")
             if name not in values:
                 return f"{place} is missing"
-            if name not in written:
+            if name not in output:
                 return f"{place} is not a field"
-            if written[name] != values[name]:
-                return _first_difference(written[name], values[name], place)
-    if isinstance(written, list) and isinstance(values, list) and len(written) == len(values):
-        for number, (one, other) in enumerate(zip(written, values, strict=True)):
-            if one != other:
-                return _first_difference(one, other, f"{where}[{number}]")
-    return f"{where or 'the value'} is {values!r}, which would be written as {written!r}"
+            if output[name] != values[name]:
+                return _first_difference(output[name], values[name], place)
+    if isinstance(output, list) and isinstance(values, list) and len(output) == len(values):
+        for number, (item, value) in enumerate(zip(output, values, strict=True)):
+            if item != value:
+                return _first_difference(item, value, f"{where}[{number}]")
+    return f"{where or 'the value'} is {values!r}, which would be written as {output!r}"

@@ -29,9 +29,9 @@ def cache_folder(sources: Path) -> Path | None:
     """
     if _is_shipped(sources):
         return sources / "__pycache__"
-    named = os.environ.get("NUMBA_CACHE_DIR")
+    setting = os.environ.get("NUMBA_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    for folder in (Path(named) if named else None, sources / "__pycache__", Path(home) / "numba"):
+    for folder in (Path(setting) if setting else None, sources / "__pycache__", Path(home) / "numba"):
         if folder is not None and folder.is_absolute() and _is_ours(leaf_of(folder, sources), sources):
             return folder
     return _private_folder(sources)
@@ -54,10 +54,10 @@ def keep_kernels(sources: Path) -> None:
 
         setattr(Dispatcher, "enable_caching", _keep_nothing)  # noqa: B010  # a method, as mypy sees it
     else:
-        named = "" if folder == sources / "__pycache__" else str(folder)
-        os.environ["NUMBA_CACHE_DIR"] = named  # to numba, "" is none; and the one of before may be open to others
+        setting = "" if folder == sources / "__pycache__" else str(folder)
+        os.environ["NUMBA_CACHE_DIR"] = setting  # to numba, "" is none; and the one of before may be open to others
         if "numba" in sys.modules:
-            sys.modules["numba"].config.CACHE_DIR = named
+            sys.modules["numba"].config.CACHE_DIR = setting
         if not os.access(folder, os.W_OK):
             from pipeline.shipped_kernels import read_shipped_kernels
 

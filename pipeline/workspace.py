@@ -27,9 +27,9 @@ UNDATED = dt.date(1970, 1, 1)
 _JOINED = {"node_arrays": "joined_nodes", "indexed_edges": "joined_edges"}
 
 
-def describe_date(date: dt.date, undated: str = "undated") -> str:
+def describe_date(date: dt.date, name_without_date: str = "undated") -> str:
     """Return the date of a run as people read it."""
-    return undated if date == UNDATED else date.isoformat()
+    return name_without_date if date == UNDATED else date.isoformat()
 
 
 T = TypeVar("T")
@@ -84,10 +84,10 @@ class Checks:
             return None
         if strays := [file.name for file in files if Path(file.name).name != file.name]:
             return f"{folder / MANIFEST} names {strays[0]}, which is not in its folder"
-        expected = {folder / file.name: (file.bytes, file.checksum) for file in files}
-        damaged = damaged_files(expected, self._scratch or folder, self._runner if self._scratch else None)
-        for path, why in damaged.items():
-            more = f", and {len(damaged) - 1} more of its files are damaged" if len(damaged) > 1 else ""
+        sums_by_file = {folder / file.name: (file.bytes, file.checksum) for file in files}
+        damage_by_file = damaged_files(sums_by_file, self._scratch or folder, self._runner if self._scratch else None)
+        for path, why in damage_by_file.items():
+            more = f", and {len(damage_by_file) - 1} more of its files are damaged" if len(damage_by_file) > 1 else ""
             return f"{path} {why}{more}"
         self._whole.add(folder)
         return None
@@ -177,7 +177,7 @@ class Workspace:
         storage.new_folder(folder)
         return folder
 
-    def finished(self, table: str) -> Manifest | None:
+    def find_manifest(self, table: str) -> Manifest | None:
         """Return the manifest of a table; None if it is missing or damaged."""
         try:
             return read_manifest(self.folder(table))
@@ -204,12 +204,12 @@ class Workspace:
         ------
         MissingTableError : naming the stage to run.
         """
-        manifest = self.finished(table)
+        manifest = self.find_manifest(table)
         if manifest is not None:
             return manifest
         stage = self.tables[table]
         if problem := self.problem(table):
-            raise self._damaged(table, problem)
+            raise self._damage_error(table, problem)
         raise MissingTableError(
             f"{table} for {self.described_date} has not been made from this input and config "
             f"(looked for {self.folder(table) / MANIFEST}); run 'graphquilt {stage}' first, with the same "
@@ -227,7 +227,7 @@ class Workspace:
         folder = self.folder(table)
         files = self.manifest(table).files
         if problem := self.checks.problem_of(folder, files):
-            raise self._damaged(table, problem)
+            raise self._damage_error(table, problem)
         return [folder / file.name for file in files]
 
     def graph_files(self, table: str) -> list[Location]:
@@ -254,7 +254,7 @@ class Workspace:
         is_there = storage.has_folder(folder)
         return f"{folder} has no {MANIFEST}: it was deleted, or a commit was cut short" if is_there else None
 
-    def _damaged(self, table: str, problem: str) -> MissingTableError:
+    def _damage_error(self, table: str, problem: str) -> MissingTableError:
         return MissingTableError(
             f"{table} for {self.described_date} is damaged: {problem}. Nothing was made of it; run "
             f"'graphquilt {self.tables[table]}' with the same options, which makes it again, and then this again.",

@@ -45,16 +45,16 @@ def test_a_table_is_where_its_fingerprint_says_and_nowhere_else(tmp_path: Path) 
     made = workspace(tmp_path)
     place = made.folder("edges")
     assert place == tmp_path / "runs" / "2024-06-01" / "edges" / "abc"
-    assert made.finished("edges") is None
+    assert made.find_manifest("edges") is None
     place.mkdir(parents=True)
     (place / "part-00000.parquet").touch()
-    assert made.finished("edges") is None  # files without a manifest are no table
+    assert made.find_manifest("edges") is None  # files without a manifest are no table
     made = made_table(tmp_path / "made")
     place = made.folder("edges")
-    assert made.finished("edges") == manifest()
+    assert made.find_manifest("edges") == manifest()
     assert (made.manifest("edges").rows, made.manifest("edges").bytes) == (7, 30)
     assert made.files("edges") == [place / "part-00000.parquet", place / "part-00001.parquet"]
-    assert workspace(tmp_path / "made", "other").finished("edges") is None
+    assert workspace(tmp_path / "made", "other").find_manifest("edges") is None
 
 
 def test_a_missing_table_names_the_stage_to_run(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def _run_files(table: TableFiles, name: str) -> list[Location] | None:
         return None
     day = dt.date.fromisoformat(table.manifest["data_date"])
     run = Workspace(table.root, day, table.manifest["fingerprints"], MAKER, "evaluate")
-    if run.finished(name) is None and run.problem(name) is None:
+    if run.find_manifest(name) is None and run.problem(name) is None:
         return None
     return run.files(name)
 

@@ -99,7 +99,7 @@ def answer(options: argparse.Namespace) -> Answer:
     interests = interest_facts(config, graph.nodes, graph.edges)
     more = [part for part in (lists, codes, interests) if part]
     # Publish looks each time, and copies once.
-    is_published = workspace is not None and workspace.finished("release") is not None
+    is_published = workspace is not None and workspace.find_manifest("release") is not None
     states = {**stages, "publish": "made"} if is_published else stages
     disk = run_plan.disk_facts(config, graph, size, prices, lists, states, root)
     of_embed = [part for part in more if part is not codes or config.codes.of_graph]
@@ -116,7 +116,7 @@ def answer(options: argparse.Namespace) -> Answer:
         "stages": stages,
         "graph": {"nodes": graph.nodes, "edges": graph.edges, "are_exact": graph.is_exact},
         "parts": parts,
-        "shards": prices.chosen.shards,
+        "shards": prices.own_price.shards,
         "alternatives": run_plan.alternative_facts(prices, subject.slowness),
         "embed": run_plan.embed_facts(prices, slots, subject.slowness),
         **({"lists": lists} if lists else {}),
@@ -203,7 +203,7 @@ def _look(config: PipelineConfig, root: Location, options: argparse.Namespace) -
     size = measure_relations(config, sources)
     workspace = _workspace(config, root, options)
     is_text = size.source_ids is None or size.target_ids is None
-    if workspace and workspace.finished("edges"):
+    if workspace and workspace.find_manifest("edges"):
         is_text = workspace.figures("edges", IngestFigures).id_type == "string"
     return _Subject(
         size=size,
@@ -233,7 +233,7 @@ def _hashed_settings(config: PipelineConfig, graph: GraphCounts, workspace: Work
 
     if not METHODS[config.form].whole_graph_rows:
         return None
-    if workspace and workspace.finished("node_index"):
+    if workspace and workspace.find_manifest("node_index"):
         return settings_of(config, workspace)
     every, mean = (0, graph.nodes), 2 * graph.edges / max(graph.nodes, 1)
     return Settings(GraphSummary(graph.nodes, every, every, mean), config.embedding, config.form, config.ppr)
@@ -244,7 +244,7 @@ def _attributes(config: PipelineConfig, date: dt.date | None, workspace: Workspa
     from pipeline.ingest.attributes.tables import attribute_sources
     from pipeline.ingest.figures import IngestFigures
 
-    is_read = workspace is not None and workspace.finished("edges") is not None
+    is_read = workspace is not None and workspace.find_manifest("edges") is not None
     counts = workspace.figures("edges", IngestFigures).attributes if workspace and is_read else {}
     files = {
         node_type: {
@@ -281,7 +281,7 @@ def _stages(workspace: Workspace | None) -> dict[str, str]:
     if workspace is None:
         return dict.fromkeys((stage.name for stage in STAGES), "to do")
     states = {
-        stage.name: "made" if all(workspace.finished(contract.name) for contract in stage.writes) else "to do"
+        stage.name: "made" if all(workspace.find_manifest(contract.name) for contract in stage.writes) else "to do"
         for stage in STAGES
     }
     return {**states, "publish": "always looks"}

@@ -95,7 +95,7 @@ class Baseline:
         run = self.run(workspace)
         if problem := run.problem(table):
             raise NotComparableError(f"{table} of {self.data_date} is damaged ({problem})")
-        if run.finished(table) is None:
+        if run.find_manifest(table) is None:
             raise NotComparableError(f"{table} of {self.data_date} is gone (publish.keep_runs)")
         return tuple(run.files_by_relation(table)[0])
 

@@ -24,9 +24,9 @@ class Alternatives:
 
     cut: Cut
     work: Work
-    chosen: Price
+    own_price: Price
     reason: str
-    others: Sequence[Price] = ()
+    other_prices: Sequence[Price] = ()
 
 
 def price_alternatives(
@@ -36,27 +36,27 @@ def price_alternatives(
     parts: int,
     engine: str,
     slots: int,
-    hashed: Settings | None = None,
+    hash_settings: Settings | None = None,
 ) -> Alternatives:
     """Price the graph as one block, each level of its tree, and some numbers of shards.
 
     Parameters
     ----------
-    parts : that the graph is cut into, or will be about. hashed : the settings, of hashed PPR alone.
+    parts : that the graph is cut into, or will be about. hash_settings : the settings, of hashed PPR alone.
     """
     work, most = work_for(config, graph.nodes, graph.targets), config.partition.max_bytes
     cut, other_cuts = _cuts(config, graph, workspace, work, parts)
-    if hashed:
-        pushes = price_hashed_rows(config, hashed, graph.edges, slots, is_exact=graph.is_exact)
+    if hash_settings:
+        pushes = price_hashed_rows(config, hash_settings, graph.edges, slots, is_exact=graph.is_exact)
         reason = "each task has the whole graph and some of the nodes, whatever the parts"
         return Alternatives(cut, work, pushes, reason)
-    choice = choose_shards(cut, work, most, engine, slots, configured=config.embedding.shards)
+    choice = choose_shards(cut, work, most, engine, slots, shards=config.embedding.shards)
     counts = [count for count in shard_counts(cut, work, slots) if work.exchanges and count != choice.price.shards]
-    others = [price(cut, work, count, engine, slots) for count in counts]
-    for other in other_cuts:
-        best = choose_shards(other, work, most, engine, slots).price
-        others += [best] if best.shards == 1 else [best, price(other, work, 1, engine, slots)]
-    return Alternatives(cut, work, choice.price, f"{_parts_reason(config, cut)}; shards: {choice.reason}", others)
+    other_prices = [price(cut, work, count, engine, slots) for count in counts]
+    for other_cut in other_cuts:
+        best = choose_shards(other_cut, work, most, engine, slots).price
+        other_prices += [best] if best.shards == 1 else [best, price(other_cut, work, 1, engine, slots)]
+    return Alternatives(cut, work, choice.price, f"{_parts_reason(config, cut)}; shards: {choice.reason}", other_prices)
 
 
 def _parts_reason(config: PipelineConfig, cut: Cut) -> str:
@@ -71,8 +71,8 @@ def _cuts(
     config: PipelineConfig, graph: GraphCounts, workspace: Workspace | None, work: Work, parts: int
 ) -> tuple[Cut, list[Cut]]:
     """Return the run's cut, and others. Modes that exchange no rows are not compared: they give other vectors."""
-    levels = cuts_of_tree(workspace) if workspace and workspace.finished("partition_tree") else []
-    if workspace and workspace.finished("block_nodes"):
+    levels = cuts_of_tree(workspace) if workspace and workspace.find_manifest("partition_tree") else []
+    if workspace and workspace.find_manifest("block_nodes"):
         own = cut_of_layout(workspace)
     elif levels and work.exchanges:
         own = levels[-1]
@@ -80,9 +80,9 @@ def _cuts(
         own = _expected_cut(config, graph, workspace, parts)
     if not work.exchanges:
         return own, []
-    others = levels and [_expected_cut(config, graph, workspace, 1), *levels]
-    others = others or [_expected_cut(config, graph, workspace, tried) for tried in _TRIED_PARTS]
-    return own, [other for other in others if other.parts != own.parts]
+    cuts = levels and [_expected_cut(config, graph, workspace, 1), *levels]
+    cuts = cuts or [_expected_cut(config, graph, workspace, count) for count in _TRIED_PARTS]
+    return own, [other_cut for other_cut in cuts if other_cut.parts != own.parts]
 
 
 def _expected_cut(config: PipelineConfig, graph: GraphCounts, workspace: Workspace | None, parts: int) -> Cut:
@@ -90,7 +90,7 @@ def _expected_cut(config: PipelineConfig, graph: GraphCounts, workspace: Workspa
         return one_block(graph.nodes, graph.edges, is_exact=graph.is_exact)
     if config.embedding.boundary in {"halo", "border"}:  # what is copied in, or joined, may be all of it
         return Cut([graph.nodes] * parts, [2 * graph.edges] * parts, 0, 0, 0, is_exact=False)
-    if workspace and workspace.finished("node_index"):
+    if workspace and workspace.find_manifest("node_index"):
         degrees: list[tuple[float, int]] = [*degrees_of(config, workspace)]
     elif graph.degrees:
         degrees = [*graph.degrees]

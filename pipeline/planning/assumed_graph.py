@@ -51,15 +51,15 @@ class AssumedGraph:
                 f"--targets is {targets:,}, and both ends of an edge have one type here, so that edges point to any "
                 "node: leave --targets out"
             )
-        chosen = nodes if is_plain else targets or max(1, round(_TARGET_SHARE * nodes))
-        if not is_plain and chosen >= nodes:
+        target_count = nodes if is_plain else targets or max(1, round(_TARGET_SHARE * nodes))
+        if not is_plain and target_count >= nodes:
             raise ConfigError(
-                f"--targets is {chosen:,} of {nodes:,} nodes, and edges start from the others: give fewer targets, or "
-                "more --nodes"
+                f"--targets is {target_count:,} of {nodes:,} nodes, and edges start from the others: give fewer "
+                "targets, or more --nodes"
             )
         if rows is not None and rows < edges:
             raise ConfigError(f"--rows is {rows:,}, and {edges:,} edges need a row each: give more, or leave it out")
-        pairs = nodes * (nodes + 1) // 2 if is_plain else chosen * (nodes - chosen)
+        pairs = nodes * (nodes + 1) // 2 if is_plain else target_count * (nodes - target_count)
         if edges > pairs:
             raise ConfigError(
                 f"--edges is {edges:,}, and {nodes:,} nodes have {pairs:,} pairs that an edge can join: check both "
@@ -70,7 +70,7 @@ class AssumedGraph:
                 f"--nodes is {nodes:,}, and {edges:,} edges have {2 * edges:,} ends: check both counts (the smaller "
                 "one usually is --nodes)"
             )
-        return cls(nodes, edges, rows or edges, chosen, id_type, is_plain)
+        return cls(nodes, edges, rows or edges, target_count, id_type, is_plain)
 
     @property
     def counts(self) -> GraphCounts:
@@ -109,6 +109,6 @@ class AssumedGraph:
         middles = [(group + 0.5) / _GROUPS for group in range(_GROUPS)]
         raw = [least * (1 - middle) ** (-1 / (_EXPONENT - 1)) for middle in middles]
         # The middle of the last group is far below its mean: what is missing to all ends is the hubs'.
-        each = self.targets / _GROUPS
-        raw[-1] += max(0.0, ends / each - sum(raw))
-        return [(degree, math.ceil(each)) for degree in raw]
+        group_size = self.targets / _GROUPS
+        raw[-1] += max(0.0, ends / group_size - sum(raw))
+        return [(degree, math.ceil(group_size)) for degree in raw]

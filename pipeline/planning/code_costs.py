@@ -34,8 +34,8 @@ def code_bytes(nodes: int, edges: int) -> int:
 def code_facts(config: PipelineConfig, nodes: int, edges: int) -> dict[str, Any] | None:
     """Return what codes take, for the plan; None where a run makes none."""
     if config.codes.of_vectors:
-        seconds, held = vector_code_seconds(config, nodes), vector_code_bytes(config, nodes)
-        return {"source": "vectors", "cpu_seconds": seconds, "task_bytes": held}
+        seconds, task_bytes = vector_code_seconds(config, nodes), vector_code_bytes(config, nodes)
+        return {"source": "vectors", "cpu_seconds": seconds, "task_bytes": task_bytes}
     if not config.codes.enabled:
         return None
     return {"source": "graph", "cpu_seconds": code_seconds(edges), "task_bytes": code_bytes(nodes, edges)}
@@ -52,8 +52,8 @@ def vector_code_seconds(config: PipelineConfig, nodes: int) -> float:
     books, levels = (codes.levels, 2) if codes.source == "residuals" else (1, max(codes.levels, 2))
     clusters = codes.share / books * nodes / count_cells(nodes, dim)
     children = clusters ** (1 / levels)
-    compared = (levels * _SPLIT_ROUNDS + _MOVE_GROUPS) * children + clusters / children
-    return nodes * books * (_CELL_ROW + 2 * dim * compared * _CELL_FLOP)
+    comparisons = (levels * _SPLIT_ROUNDS + _MOVE_GROUPS) * children + clusters / children
+    return nodes * books * (_CELL_ROW + 2 * dim * comparisons * _CELL_FLOP)
 
 
 def vector_code_bytes(config: PipelineConfig, nodes: int) -> int:
@@ -95,10 +95,10 @@ def check_interests_fit(config: PipelineConfig, nodes: int, edges: int) -> None:
     _check_fits(config, interest_bytes(nodes, edges), why, "interests.clusters = 0")
 
 
-def _check_fits(config: PipelineConfig, needed: int, why: str, remedy: str) -> None:
+def _check_fits(config: PipelineConfig, task_bytes: int, why: str, remedy: str) -> None:
     most = config.partition.worker_bytes
-    if needed > most:
+    if task_bytes > most:
         raise ConfigError(
-            f"{why}, and the task that finds clusters of the whole graph holds {needed:,} bytes, more than "
+            f"{why}, and the task that finds clusters of the whole graph holds {task_bytes:,} bytes, more than "
             f"partition.worker_bytes, {most:,}: raise that if a worker has the memory, or set {remedy}"
         )

@@ -76,16 +76,16 @@ def cuts_by_level(tree: Mapping[str, Sequence[int]]) -> list[Cut]:
     has_children = {parent for parent in tree["parent"] if parent >= 0}
     levels = []
     for level in range(1, max(tree["depth"], default=0) + 1):
-        here = [
+        leaves = [
             part
             for part in range(count)
             if tree["depth"][part] == level or (tree["depth"][part] < level and part not in has_children)
         ]
-        rows = [tree["nodes"][part] + tree["split_nodes"][part] + tree["ghosts"][part] for part in here]
-        copies = sum(tree["split_nodes"][part] for part in here)
-        ghosts = sum(tree["ghosts"][part] for part in here)
-        homes = len(here) if copies else 0  # at most: no table of counts says which parts are homes
-        levels.append(Cut(rows, [tree["volume"][part] for part in here], copies, ghosts, homes))
+        rows = [tree["nodes"][part] + tree["split_nodes"][part] + tree["ghosts"][part] for part in leaves]
+        copies = sum(tree["split_nodes"][part] for part in leaves)
+        ghosts = sum(tree["ghosts"][part] for part in leaves)
+        homes = len(leaves) if copies else 0  # at most: no table of counts says which parts are homes
+        levels.append(Cut(rows, [tree["volume"][part] for part in leaves], copies, ghosts, homes))
     return levels
 
 
@@ -121,6 +121,6 @@ def crossing_share(workspace: Workspace, edges: int) -> float:
     """Return the share of the edges whose ends are at home in different parts; 0 of one block."""
     tree = storage.read_parquet([workspace.files("partition_tree")[0]])
     leaves = tree.filter(tree["is_leaf"])
-    stored, cut = (int(sum(leaves[name].to_pylist())) for name in ("edges", "cut"))
+    edges_of_parts, cut = (int(sum(leaves[name].to_pylist())) for name in ("edges", "cut"))
     # Of two whole nodes both parts store the edge, and both count it as cut.
-    return (cut - (stored - edges)) / max(edges, 1)
+    return (cut - (edges_of_parts - edges)) / max(edges, 1)

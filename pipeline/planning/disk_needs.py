@@ -27,35 +27,35 @@ def room_for(stage: str, config: PipelineConfig, workspace: Workspace) -> Iterat
     ------
     DiskFullError : there is too little room, or the stage ended for the lack of it; bytes needed and free are named.
     """
-    needed = bytes_needed(stage, config, workspace)
-    with naming_bytes(stage, workspace, needed):
+    needed_bytes = bytes_needed(stage, config, workspace)
+    with naming_bytes(stage, workspace, needed_bytes):
         free = storage.free_bytes(workspace.root)
-        if needed is not None and free is not None and free < _CERTAIN * needed:
+        if needed_bytes is not None and free is not None and free < _CERTAIN * needed_bytes:
             raise DiskFullError("checked before it started")
         yield
 
 
 @contextlib.contextmanager
-def naming_bytes(stage: str, workspace: Workspace, needed: int | None) -> Iterator[None]:
+def naming_bytes(stage: str, workspace: Workspace, needed_bytes: int | None) -> Iterator[None]:
     """Add what the stage needs to the error of a full disk, unless the error says so already."""
     try:
         yield
     except Exception as error:
         if not is_full(error) or getattr(error, "names_bytes", False):
             raise
-        raise full(f"stage {stage} of {workspace.described_date}", workspace.root, needed, error) from error
+        raise full(f"stage {stage} of {workspace.described_date}", workspace.root, needed_bytes, error) from error
 
 
 def bytes_needed(stage: str, config: PipelineConfig, workspace: Workspace) -> int | None:
     """Return about how many bytes a stage adds; None of ``ingest``, which knows its input."""
-    edges = workspace.finished("edges")
+    edges = workspace.find_manifest("edges")
     if edges is None or stage == "ingest":
         return None
-    is_indexed = workspace.finished("node_index") is not None
+    is_indexed = workspace.find_manifest("node_index") is not None
     nodes = workspace.figures("node_index", IndexFigures).nodes if is_indexed else 2 * edges.rows
     graph = GraphCounts(nodes, edges.rows, nodes, is_exact=is_indexed)
     cut = one_block(nodes, edges.rows)
-    if workspace.finished("block_nodes"):
+    if workspace.find_manifest("block_nodes"):
         blocks = workspace.figures("block_nodes", LayoutFigures)
         cut = Cut([*blocks.rows.values()], [*blocks.entries.values()], copies=0, ghosts=0, homes=0)
     sizes = disk_bytes(config, graph, cut, input_rows=edges.rows)

@@ -29,11 +29,11 @@ class Work:
     """What is computed, whatever the cut."""
 
     nodes: int  # of the graph, those without edges too
-    joined: int  # nodes whose rows go from round to round; others' come and go within one
+    joined_nodes: int  # nodes whose rows go from round to round; others' come and go within one
     dim: int
     rounds: tuple[RoundWork, ...]
     dtype: str = "float32"  # of exchanged rows
-    carried: int = 0  # columns that a row's home carries from round to round beside the row
+    extra_columns: int = 0  # columns that a row's home carries from round to round beside the row
     keeps_total: bool = False  # whether that is a sum over rounds; shards make it from files of these
     is_reduced: bool = False  # whether columns are made orthogonal each round, and reduced to dim after the last
     buffers: float = 1  # copies of joined rows that a task holds while it multiplies
@@ -43,7 +43,7 @@ class Work:
     @property
     def noise_scale_rounds(self) -> int:
         """Number of rounds that need noise scales."""
-        return sum(one.needs_noise_scales for one in self.rounds)
+        return sum(round_work.needs_noise_scales for round_work in self.rounds)
 
     @property
     def most_shards(self) -> int:
@@ -53,7 +53,7 @@ class Work:
     @property
     def has_two_sides(self) -> bool:
         """Whether a product goes to nodes that are not joined and back."""
-        return self.joined < self.nodes
+        return self.joined_nodes < self.nodes
 
     @property
     def noise_scale_bytes(self) -> int:
@@ -65,9 +65,9 @@ class Work:
         scales = 0 if self.dtype == "float32" else groups_of(width)
         return width * ROW_BYTES[self.dtype] + scales
 
-    def shards(self, wanted: int) -> int:
-        """Return how many shares of the columns there are where so many are wanted."""
-        return min(wanted, self.most_shards)
+    def shards(self, most: int) -> int:
+        """Return how many shares of the columns there are: at most so many, and as many as there may be."""
+        return min(most, self.most_shards)
 
     def columns_of_shard(self, width: int, shards: int) -> int:
         """Return the columns of the widest share of so many."""
@@ -76,7 +76,7 @@ class Work:
 
     def carried_columns(self, shards: int) -> int:
         """Return the columns that homes carry, of all shares: a sum of what has norms can't be shared out."""
-        return 0 if self.keeps_total and self.shards(shards) > 1 else self.carried
+        return 0 if self.keeps_total and self.shards(shards) > 1 else self.extra_columns
 
 
 _ONE = round(1 / WEIGHT_UNIT)
@@ -90,7 +90,7 @@ def work_for(config: PipelineConfig, nodes: int, targets: int) -> Work:
     targets : nodes of the type that edges point to; of one type, all.
     """
     if config.embedding.method == "none":
-        return Work(nodes=nodes, joined=nodes, dim=1, rounds=(), exchanges=False)
+        return Work(nodes=nodes, joined_nodes=nodes, dim=1, rounds=(), exchanges=False)
     source, target = (targets, nodes), (0, targets)
     if config.input.is_plain:
         source = target = (0, nodes)
@@ -112,11 +112,11 @@ def _work(settings: Settings) -> Work:
     before = None if small is None else _work(small)
     return Work(
         nodes=settings.graph.nodes,
-        joined=_joined(settings),
+        joined_nodes=_count_joined(settings),
         dim=settings.dim,
         rounds=tuple(rounds),
         dtype=embedding.boundary_dtype,
-        carried=method.carry_width(settings),
+        extra_columns=method.carry_width(settings),
         keeps_total=method.keeps_total,
         is_reduced=method.reduced_width(settings) > 0,
         buffers=spec_for(settings).buffers + settings.reads_halves / 2,
@@ -125,7 +125,7 @@ def _work(settings: Settings) -> Work:
     )
 
 
-def _joined(settings: Settings) -> int:
+def _count_joined(settings: Settings) -> int:
     """Return how many nodes' rows go from round to round: by what the method takes of a graph of a single edge."""
     graph = settings.graph
     two_nodes = GraphSummary(2, (0, 2), (0, 2)) if graph.is_plain else GraphSummary(2, (1, 2), (0, 1))

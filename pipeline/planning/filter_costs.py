@@ -51,17 +51,17 @@ def plan_filter(config: PipelineConfig, graph: GraphCounts, sources: int) -> Fil
     of_lists = (graph.nodes + columns) * _ROW_BYTES + _BASES * 4 * columns * rank
     if config.input.is_plain:
         of_lists += graph.nodes * _ROW_BYTES
-    needed = of_graph + max(of_lists, _SUBSPACES * 4 * graph.nodes * width)
-    if needed > config.partition.worker_bytes:
+    task_bytes = of_graph + max(of_lists, _SUBSPACES * 4 * graph.nodes * width)
+    if task_bytes > config.partition.worker_bytes:
         raise ConfigError(
             f"lists.filter is '{lists.filter}', whose tasks hold the whole graph and {rank} eigenvectors, about "
-            f"{needed:,} bytes, and partition.worker_bytes is {config.partition.worker_bytes:,}: raise it, lower "
+            f"{task_bytes:,} bytes, and partition.worker_bytes is {config.partition.worker_bytes:,}: raise it, lower "
             "lists.rank, or set ppr.neighbors in the place of the filter, whose lists can be made part by part"
         )
     return FilterPlan(
         basis_seconds,
         seconds,
-        needed,
+        task_bytes,
         f"{lists.filter} of degree {degree} with {rank} eigenvectors takes an estimated {basis_seconds:.3g} s of one "
         f"core for these and {seconds:.3g} s for the lists of {sources} sources on {entries} entries",
     )

@@ -55,12 +55,12 @@ def measure_relations(config: PipelineConfig, sources: Sequence[Sequence[SourceF
         if sides.ends[relation.name].is_turned:
             size = replace(size, source_ids=size.target_ids, target_ids=size.source_ids)
         sizes.append(size)
-    source_ids, target_ids = ([getattr(one, name) for one in sizes] for name in ("source_ids", "target_ids"))
+    source_ids, target_ids = ([getattr(size, name) for size in sizes] for name in ("source_ids", "target_ids"))
     return InputSize(
-        bytes=sum(one.bytes for one in sizes),
-        rows=sum(one.rows for one in sizes),
-        is_exact=all(one.is_exact for one in sizes),
-        tasks=sum(one.tasks for one in sizes),
+        bytes=sum(size.bytes for size in sizes),
+        rows=sum(size.rows for size in sizes),
+        is_exact=all(size.is_exact for size in sizes),
+        tasks=sum(size.tasks for size in sizes),
         source_ids=None if None in source_ids else sum(source_ids),
         target_ids=None if None in target_ids else sum(target_ids),
     )

@@ -72,14 +72,14 @@ def choose_solver(
 ) -> SolverChoice:
     """Choose the solver that takes the fewest of the seconds that `estimate_seconds` returns."""
     solver = min(seconds, key=lambda name: (seconds[name], name))
-    others = "".join(f"; {name} {seconds[name]:.3g} s" for name in sorted(seconds) if name != solver)
+    times = "".join(f"; {name} {seconds[name]:.3g} s" for name in sorted(seconds) if name != solver)
     if "chebyshev" not in seconds:
-        others = "; chebyshev is out: float32 cannot certify so small an error"
+        times = "; chebyshev is out: float32 cannot certify so small an error"
     return SolverChoice(
         solver,
         seconds[solver],
         f"{solver} takes an estimated {seconds[solver]:.3g} s of one core for {sources} sources on {entries} entries "
-        f"at an l1 error of {tolerance:g} and restart {restart:g}{others}",
+        f"at an l1 error of {tolerance:g} and restart {restart:g}{times}",
     )
 
 
@@ -90,8 +90,8 @@ def push_seconds(nodes: int, entries: int, sources: int, k: int, threshold: floa
     """
     per_entry = _PUSH_NEAR if nodes * 24 <= _NEAR_BYTES else _PUSH_FAR
     sweeps = 1 + max(0.0, -math.log(threshold * max(entries, 1))) / -math.log1p(-restart)
-    pushed = min(1 / (threshold * restart), sweeps * entries)
-    return sources * pushed * per_entry + list_seconds(nodes, sources, k)
+    pushes = min(1 / (threshold * restart), sweeps * entries)
+    return sources * pushes * per_entry + list_seconds(nodes, sources, k)
 
 
 def walk_seconds(nodes: int, sources: int, k: int, walks: int, restart: float) -> float:
@@ -147,12 +147,12 @@ def plan_lists(config: PipelineConfig, nodes: int, edges: int, sources: int) -> 
     ConfigError : the solver that is set can't reach the tolerance, or can't be composed from parts.
     """
     entry_bytes = _ENTRY_BYTES + (_WEIGHT_BYTES if config.ppr.edge_degree_power else 0)
-    needed, most = 2 * edges * entry_bytes + nodes * (_NODE_BYTES + 3 * _ROWS_BYTES), config.partition.worker_bytes
+    task_bytes, most = 2 * edges * entry_bytes + nodes * (_NODE_BYTES + 3 * _ROWS_BYTES), config.partition.worker_bytes
     across, reason = config.ppr.across, "as set"
     if across == "auto":
-        across = "sources" if needed <= most else "parts"
-        reason = f"a task with the whole graph holds {needed:,} bytes, and partition.worker_bytes is {most:,}"
-    return ListPlan(across, reason, _solver_for(config, nodes, 2 * edges, max(1, sources), across), needed)
+        across = "sources" if task_bytes <= most else "parts"
+        reason = f"a task with the whole graph holds {task_bytes:,} bytes, and partition.worker_bytes is {most:,}"
+    return ListPlan(across, reason, _solver_for(config, nodes, 2 * edges, max(1, sources), across), task_bytes)
 
 
 def solved_length(config: PipelineConfig, targets: int) -> int:
@@ -168,8 +168,8 @@ def shards_of_lists(keys: PprConfig | ListsConfig, sources: int, seconds: float,
     if keys.shards is not None:
         return max(1, min(keys.shards, sources))
     fewest = math.ceil(sources * keys.top_k / _LISTED_AT_ONCE)
-    wanted = max(math.ceil(seconds / _TASK_SECONDS), slots if seconds > 1 else 1, fewest)
-    return max(1, min(wanted, sources))
+    shards = max(math.ceil(seconds / _TASK_SECONDS), slots if seconds > 1 else 1, fewest)
+    return max(1, min(shards, sources))
 
 
 def list_traffic(
@@ -186,11 +186,11 @@ def list_traffic(
     tasks : over sources. crossing : share of the edges whose ends are at home in different parts; 0 of one part.
     """
     mean = 2 * edges / max(nodes, 1)
-    pushed = pushed_entries(sources, mean, composed_threshold(config.ppr, mean) * mean, config.ppr.restart)
+    pushes = pushed_entries(sources, mean, composed_threshold(config.ppr, mean) * mean, config.ppr.restart)
     return ListTraffic(
         read_bytes=tasks * (nodes * _NODE_FILE_BYTES + 2 * edges * _ENTRY_BYTES),
-        moved_bytes=math.ceil(pushed * crossing * _SENT_A_CROSSING * _SENT_BYTES),
-        held_bytes=math.ceil(pushed * _HELD_AN_ENTRY * _HELD_BYTES),
+        moved_bytes=math.ceil(pushes * crossing * _SENT_A_CROSSING * _SENT_BYTES),
+        held_bytes=math.ceil(pushes * _HELD_AN_ENTRY * _HELD_BYTES),
     )
 
 
@@ -204,12 +204,12 @@ def _solver_for(config: PipelineConfig, nodes: int, entries: int, sources: int, 
                 "or set ppr.across = 'sources' and partition.worker_bytes to what the whole graph takes"
             )
         seconds = push_seconds(*counts, composed_threshold(ppr, entries / max(nodes, 1)), ppr.restart)
-        return _configured("push", seconds, "what parts are composed with")
+        return _choice_as_set("push", seconds, "what parts are composed with")
     if ppr.solver == "push" or (ppr.solver == "auto" and ppr.push_threshold is not None):
         threshold = ppr.push_threshold or ppr.tolerance / max(entries, 1)
-        return _configured("push", push_seconds(*counts, threshold, ppr.restart), "as set")
+        return _choice_as_set("push", push_seconds(*counts, threshold, ppr.restart), "as set")
     if ppr.solver == "walks":
-        return _configured("walks", walk_seconds(nodes, sources, ppr.top_k, ppr.walks, ppr.restart), "as set")
+        return _choice_as_set("walks", walk_seconds(nodes, sources, ppr.top_k, ppr.walks, ppr.restart), "as set")
     if ppr.solver == "chebyshev" and ppr.tolerance < smallest_tolerance(ppr.restart):
         raise ConfigError(
             f"ppr.solver is 'chebyshev', which computes in float32 and can't certify ppr.tolerance {ppr.tolerance:g} "
@@ -223,5 +223,5 @@ def _solver_for(config: PipelineConfig, nodes: int, entries: int, sources: int, 
     return choice
 
 
-def _configured(solver: str, seconds: float, reason: str) -> SolverChoice:
+def _choice_as_set(solver: str, seconds: float, reason: str) -> SolverChoice:
     return SolverChoice(solver, seconds, f"{solver}: {reason}; an estimated {seconds:.3g} s of one core")

@@ -53,17 +53,17 @@ class _RowCounts:
     """Rows by what a method does with them. Of one part of several they are estimates."""
 
     all: float
-    joined: float  # at home, copies and ghosts
+    joined_rows: float  # at home, copies and ghosts
     joined_home: float
     home: float
 
     @classmethod
-    def of(cls, cut: Cut, work: Work, stored: int | None = None) -> _RowCounts:
+    def of(cls, cut: Cut, work: Work, part_rows: int | None = None) -> _RowCounts:
         """Return the rows of all parts, or of a part that stores so many: in the proportions of all parts."""
         rows, away = sum(cut.rows), cut.copies + cut.ghosts
-        share = 1.0 if stored is None else stored / max(rows, 1)
+        share = 1.0 if part_rows is None else part_rows / max(rows, 1)
         home = max(rows - away, 0) * share
-        joined_home = home * work.joined / max(work.nodes, 1)
+        joined_home = home * work.joined_nodes / max(work.nodes, 1)
         return cls(rows * share, joined_home + away * share, joined_home, home)
 
 
@@ -97,7 +97,7 @@ def shard_counts(cut: Cut, work: Work, slots: int) -> list[int]:
 
 
 def choose_shards(
-    cut: Cut, work: Work, max_bytes: int, engine: str, slots: int, *, configured: int | None = None
+    cut: Cut, work: Work, max_bytes: int, engine: str, slots: int, *, shards: int | None = None
 ) -> ShardChoice:
     """Choose how many tasks share the columns of a part: the least wall time among those that fit.
 
@@ -107,30 +107,34 @@ def choose_shards(
 
     Parameters
     ----------
-    configured : the number of ``embedding.shards``, if it is set.
+    shards : the number of ``embedding.shards``, if it is set.
     """
     if not work.exchanges:
         return ShardChoice(price(cut, work, 1, engine, slots), "no rows are exchanged")
     if work.is_reduced:
         return ShardChoice(price(cut, work, 1, engine, slots), "columns are made orthogonal to each other")
-    if configured:
-        return ShardChoice(price(cut, work, configured, engine, slots), "as embedding.shards says")
+    if shards:
+        return ShardChoice(price(cut, work, shards, engine, slots), "as embedding.shards says")
     prices = [price(cut, work, count, engine, slots) for count in shard_counts(cut, work, slots)]
-    fitting = [one for one in prices if one.task_bytes - _TASK_BYTES <= max_bytes]
+    fitting = [candidate for candidate in prices if candidate.task_bytes - _TASK_BYTES <= max_bytes]
     if not fitting:
-        least = min(one.task_bytes for one in prices)
-        near = next(one for one in prices if one.task_bytes <= (1 + _WORTH) * least)
+        least = min(candidate.task_bytes for candidate in prices)
+        near = next(candidate for candidate in prices if candidate.task_bytes <= (1 + _WORTH) * least)
         return ShardChoice(near, "no number of shards fits partition.max_bytes: near the least memory")
-    useful = [one for one in fitting if one.parts * one.shards <= _TASKS_A_SLOT * max(slots, one.parts)] or fitting[:1]
-    fastest = min(one.wall_seconds for one in useful)
-    chosen = next(one for one in useful if one.wall_seconds <= (1 + _WORTH) * fastest)
+    useful = [
+        candidate
+        for candidate in fitting
+        if candidate.parts * candidate.shards <= _TASKS_A_SLOT * max(slots, candidate.parts)
+    ] or fitting[:1]
+    fastest = min(candidate.wall_seconds for candidate in useful)
+    best = next(candidate for candidate in useful if candidate.wall_seconds <= (1 + _WORTH) * fastest)
     if len(prices) == 1:
-        return ShardChoice(chosen, "the columns are one group")
-    if prices[0] is chosen:
-        return ShardChoice(chosen, "more shards save less than a tenth of the time")
-    if fitting[0] is chosen:
-        return ShardChoice(chosen, "fewer shards do not fit partition.max_bytes")
-    return ShardChoice(chosen, "the least time among those that fit partition.max_bytes")
+        return ShardChoice(best, "the columns are one group")
+    if prices[0] is best:
+        return ShardChoice(best, "more shards save less than a tenth of the time")
+    if fitting[0] is best:
+        return ShardChoice(best, "fewer shards do not fit partition.max_bytes")
+    return ShardChoice(best, "the least time among those that fit partition.max_bytes")
 
 
 def moved_bytes(cut: Cut, work: Work) -> int:
@@ -142,10 +146,10 @@ def moved_bytes(cut: Cut, work: Work) -> int:
     if not work.exchanges:
         return 0
     total = sum(moved_bytes(cut, prelude) for prelude in work.preludes)
-    for number, one in enumerate(work.rounds, start=1):
-        row = work.row_bytes(one.width)
-        if not one.is_one_way:
-            total += cut.copies * (row + one.needs_noise_scales * work.noise_scale_bytes)
+    for number, round_work in enumerate(work.rounds, start=1):
+        row = work.row_bytes(round_work.width)
+        if not round_work.is_one_way:
+            total += cut.copies * (row + round_work.needs_noise_scales * work.noise_scale_bytes)
         if number < len(work.rounds):
             total += (cut.copies + cut.ghosts) * row
     return total
@@ -157,11 +161,11 @@ def kept_bytes(cut: Cut, work: Work, shards: int) -> int:
     rows, shards = _RowCounts.of(cut, work), work.shards(shards)
     if cut.parts > 1 and work.exchanges:
         # Of each round: the rows at home and what they carry; and what travelled.
-        widths = [one.width + work.carried_columns(shards) for one in work.rounds[:-1]]
+        widths = [round_work.width + work.carried_columns(shards) for round_work in work.rounds[:-1]]
         total += sum(int(rows.joined_home) * (16 + 4 * width) for width in widths)
         if work.is_reduced:
             total += int(rows.home) * (16 + 4 * work.rounds[-1].width)
-            total += cut.parts * sum(8 * one.width**2 for one in work.rounds)
+            total += cut.parts * sum(8 * round_work.width**2 for round_work in work.rounds)
         total += moved_bytes(cut, work) - sum(moved_bytes(cut, prelude) for prelude in work.preludes)
     if shards > 1:
         # Squares of rows, for their norms; and what is added up when they are known.
@@ -179,27 +183,27 @@ def task_bytes(cut: Cut, work: Work, shards: int) -> int:
     if not work.rounds:
         return 0
     largest = max((task_bytes(cut, prelude, 1) for prelude in work.preludes), default=_TASK_BYTES)
-    widest = max(one.width for one in work.rounds)
+    widest = max(round_work.width for round_work in work.rounds)
     width = work.columns_of_shard(widest, shards)
-    carried = work.carried_columns(shards) * width // widest
-    first = carried if work.keeps_total or not carried else carried + 2 * width  # as it is built
+    extra = work.carried_columns(shards) * width // widest
+    first = extra if work.keeps_total or not extra else extra + 2 * width  # as it is built
     squares = 8 * (_SQUARES * width**2 + _ROWS_AT_ONCE * width) if work.is_reduced else 0
-    for stored, entries in zip(cut.rows, cut.entries, strict=True):
-        rows = _RowCounts.of(cut, work, stored)
-        others = rows.all - rows.joined
-        multiplied = work.buffers * rows.joined * width + others * width
+    for part_rows, entries in zip(cut.rows, cut.entries, strict=True):
+        rows = _RowCounts.of(cut, work, part_rows)
+        other_rows = rows.all - rows.joined_rows
+        product_floats = work.buffers * rows.joined_rows * width + other_rows * width
         if cut.parts == 1 or not work.exchanges:
-            floats = max(multiplied + rows.joined * carried, rows.joined * first)
-            reduced = rows.all * width + max(rows.joined, others) * 2 * work.dim
+            floats = max(product_floats + rows.joined_rows * extra, rows.joined_rows * first)
+            reduction_floats = rows.all * width + max(rows.joined_rows, other_rows) * 2 * work.dim
         else:
             # A split node has between one copy and a copy in every other part.
             copies = cut.copies * rows.all / max(sum(cut.rows), 1)
             whole = rows.joined_home - min(copies / (cut.parts - 1), rows.joined_home)
             split = min(copies, rows.joined_home)
-            floats = max(multiplied, whole * (width + first), split * max(width + first, 3 * width))
-            reduced = max(rows.joined_home, others) * (width + max(width, 2 * work.dim))
-        floats = max(floats, reduced) if work.is_reduced else floats
-        size = int(4 * floats) + stored * ROW_BYTES + entries * ENTRY_BYTES + squares + _TASK_BYTES
+            floats = max(product_floats, whole * (width + first), split * max(width + first, 3 * width))
+            reduction_floats = max(rows.joined_home, other_rows) * (width + max(width, 2 * work.dim))
+        floats = max(floats, reduction_floats) if work.is_reduced else floats
+        size = int(4 * floats) + part_rows * ROW_BYTES + entries * ENTRY_BYTES + squares + _TASK_BYTES
         largest = max(largest, size)
     return largest
 
@@ -216,12 +220,14 @@ def _round_waves(cut: Cut, work: Work, shards: int, *, writes_rows: bool = False
     rows, tasks = _RowCounts.of(cut, work), cut.parts * shards
     reduction = _dense_seconds(rows.home, work.rounds[-1].width, work.dim) if work.is_reduced else 0.0
     if cut.parts > 1 and work.exchanges:
-        exchanged = [wave for number in range(len(work.rounds)) for wave in _exchange_waves(cut, work, number, shards)]
+        exchange_waves = [
+            wave for number in range(len(work.rounds)) for wave in _exchange_waves(cut, work, number, shards)
+        ]
         if work.is_reduced and writes_rows:
             columns = work.rounds[-1].width + work.dim
             files = time_model.FILE_BYTE * 4 * rows.home * columns + time_model.STARTED_TASK * cut.parts
-            exchanged.append(Wave(cut.parts, files + reduction))
-        return exchanged
+            exchange_waves.append(Wave(cut.parts, files + reduction))
+        return exchange_waves
     seconds = _opening_seconds(cut, shards) + reduction
     seconds += sum(_compute_seconds(cut, rows, work, number, shards) for number in range(len(work.rounds)))
     # Powers are in files until their norms are known.
@@ -231,22 +237,22 @@ def _round_waves(cut: Cut, work: Work, shards: int, *, writes_rows: bool = False
 
 def _exchange_waves(cut: Cut, work: Work, number: int, shards: int) -> list[Wave]:
     """Return the waves of a round over parts: products, and homes where nodes are split."""
-    rows, here, parts = _RowCounts.of(cut, work), work.rounds[number], cut.parts
+    rows, round_work, parts = _RowCounts.of(cut, work), work.rounds[number], cut.parts
     is_last = number == len(work.rounds) - 1
-    row = work.row_bytes(here.width)
-    joined = rows.joined * row + 4 * work.carried_columns(shards) * rows.joined_home
-    partial = 0 if here.is_one_way else cut.copies * row
-    size = partial + (joined if number else 0) + (4 * rows.home * here.width if is_last else joined)
-    coded = cut.copies + (0 if is_last else rows.joined)
+    row = work.row_bytes(round_work.width)
+    joined_bytes = rows.joined_rows * row + 4 * work.carried_columns(shards) * rows.joined_home
+    partial = 0 if round_work.is_one_way else cut.copies * row
+    size = partial + (joined_bytes if number else 0) + (4 * rows.home * round_work.width if is_last else joined_bytes)
+    coded_rows = cut.copies + (0 if is_last else rows.joined_rows)
     slices = 0
     if number:
-        coded += cut.copies + cut.ghosts + rows.joined
+        coded_rows += cut.copies + cut.ghosts + rows.joined_rows
         slices = parts * (parts - 1) * shards
-    coded_width = here.width if work.dtype != "float32" else 0
+    coded_width = round_work.width if work.dtype != "float32" else 0
     opening = _opening_seconds(cut, shards)
     seconds = opening + _compute_seconds(cut, rows, work, number, shards)
-    products = Wave(parts * shards, seconds + _file_seconds(size, coded * coded_width, slices))
-    if not cut.homes or here.is_one_way:
+    products = Wave(parts * shards, seconds + _file_seconds(size, coded_rows * coded_width, slices))
+    if not cut.homes or round_work.is_one_way:
         return [products]
     inbox = _file_seconds(2 * partial, cut.copies * coded_width, cut.homes * parts * shards)
     return [products, Wave(cut.homes * shards, opening * cut.homes / parts + inbox)]
@@ -272,28 +278,30 @@ def _norm_waves(cut: Cut, work: Work, shards: int) -> list[Wave]:
 
 def _compute_seconds(cut: Cut, rows: _RowCounts, work: Work, number: int, shards: int) -> float:
     """Return the seconds of a product with the graph, and of what is done with complete rows after it."""
-    here = work.rounds[number]
-    width = here.width
+    round_work = work.rounds[number]
+    width = round_work.width
     product = product_seconds(cut.rows, cut.entries, width, work.columns_of_shard(width, shards), shards)
-    if here.is_one_way and work.has_two_sides:
+    if round_work.is_one_way and work.has_two_sides:
         product /= 2  # to the other nodes, and not back
     if work.keeps_total:  # norms are taken of all rows that are multiplied
-        return product + (time_model.CACHED_BYTE * 8 * work.carried * rows.joined if here.needs_noise_scales else 0.0)
+        return product + (
+            time_model.CACHED_BYTE * 8 * work.extra_columns * rows.joined_rows if round_work.needs_noise_scales else 0.0
+        )
     if not work.is_reduced:
-        return product + time_model.SWEPT_BYTE * 8 * work.carried * rows.joined_home
-    product += time_model.SWEPT_BYTE * 8 * width * (work.buffers - 1) * rows.joined
-    product += _dense_seconds(rows.joined, width, width) if number else 0.0
-    summed = rows.joined_home
-    if here.is_one_way:  # of two different matrices, which takes twice as long
-        summed = rows.all if work.has_two_sides else 2 * rows.joined
+        return product + time_model.SWEPT_BYTE * 8 * work.extra_columns * rows.joined_home
+    product += time_model.SWEPT_BYTE * 8 * width * (work.buffers - 1) * rows.joined_rows
+    product += _dense_seconds(rows.joined_rows, width, width) if number else 0.0
+    sum_rows = rows.joined_home
+    if round_work.is_one_way:  # of two different matrices, which takes twice as long
+        sum_rows = rows.all if work.has_two_sides else 2 * rows.joined_rows
     eigenpairs = time_model.CUBED_COLUMN * width**3 * (1 if work.exchanges else cut.parts)
     # Sums of all pairs of columns, in float64: read as float32, written and read as float64.
-    return product + eigenpairs + summed * width * (2 * width * time_model.DENSE_FLOP + 20 * time_model.SWEPT_BYTE)
+    return product + eigenpairs + sum_rows * width * (2 * width * time_model.DENSE_FLOP + 20 * time_model.SWEPT_BYTE)
 
 
 def _opening_seconds(cut: Cut, shards: int) -> float:
-    opened = sum(cut.rows) * time_model.OPENED_ROW + sum(cut.entries) * time_model.OPENED_ENTRY
-    return shards * (opened + cut.parts * time_model.STARTED_TASK)
+    seconds = sum(cut.rows) * time_model.OPENED_ROW + sum(cut.entries) * time_model.OPENED_ENTRY
+    return shards * (seconds + cut.parts * time_model.STARTED_TASK)
 
 
 def _dense_seconds(rows: float, width: int, columns: int) -> float:
@@ -301,5 +309,5 @@ def _dense_seconds(rows: float, width: int, columns: int) -> float:
     return rows * (2 * width * columns * time_model.DENSE_FLOP + 4 * (width + columns) * time_model.SWEPT_BYTE)
 
 
-def _file_seconds(size: float = 0.0, coded: float = 0.0, slices: int = 0) -> float:
-    return size * time_model.FILE_BYTE + coded * time_model.CODED_FLOAT + slices * time_model.SLICE
+def _file_seconds(size: float = 0.0, coded_floats: float = 0.0, slices: int = 0) -> float:
+    return size * time_model.FILE_BYTE + coded_floats * time_model.CODED_FLOAT + slices * time_model.SLICE

@@ -25,7 +25,7 @@ from pipeline.workspace import Workspace
 
 def graph_of(config: PipelineConfig, size: InputSize, workspace: Workspace | None) -> GraphCounts:
     """Return the counts of the graph; before the index is made, bounds that follow from the input."""
-    if workspace and workspace.finished("node_index"):
+    if workspace and workspace.find_manifest("node_index"):
         index = workspace.figures("node_index", IndexFigures)
         first, stop = span_of(config.sides.columns, index.types)
         counts = GraphCounts(index.nodes, index.edges, targets=stop - first, is_exact=True)
@@ -36,7 +36,7 @@ def graph_of(config: PipelineConfig, size: InputSize, workspace: Workspace | Non
 
 def parts_of(config: PipelineConfig, graph: GraphCounts, workspace: Workspace | None) -> int:
     """Return the number of parts: of the finished partition, or as the bounds ask for."""
-    if workspace and workspace.finished("partition_tree"):
+    if workspace and workspace.find_manifest("partition_tree"):
         return workspace.figures("partition_tree", PartitionFigures).parts
     return expected_parts(config, graph)
 
@@ -48,32 +48,32 @@ def embed_facts(alternatives: Alternatives, slots: int, slowness: float) -> dict
     ----------
     slowness : seconds of this machine over those of the machine that the model of time was fitted on.
     """
-    chosen, work = alternatives.chosen, alternatives.work
+    own_price, work = alternatives.own_price, alternatives.work
     return {
         "slots": slots,
         "slowness": round(slowness, 3),
         "rounds": len(work.rounds),
         "rounds_before": sum(len(prelude.rounds) for prelude in work.preludes),
-        "tasks": chosen.tasks,
-        "cpu_seconds": slowness * chosen.cpu_seconds,
-        "wall_seconds": slowness * chosen.wall_seconds,
-        "floats_moved_per_node": chosen.floats_moved_per_node,
+        "tasks": own_price.tasks,
+        "cpu_seconds": slowness * own_price.cpu_seconds,
+        "wall_seconds": slowness * own_price.wall_seconds,
+        "floats_moved_per_node": own_price.floats_moved_per_node,
     }
 
 
 def alternative_facts(alternatives: Alternatives, slowness: float) -> list[dict[str, Any]]:
     """Return all alternatives, by parts and shards."""
-    chosen = alternatives.chosen
-    prices = sorted([*alternatives.others, chosen], key=lambda one: (one.parts, one.shards))
+    own_price = alternatives.own_price
+    prices = sorted([*alternatives.other_prices, own_price], key=lambda price: (price.parts, price.shards))
     return [
         {
-            **asdict(one),
-            "cpu_seconds": slowness * one.cpu_seconds,
-            "wall_seconds": slowness * one.wall_seconds,
-            "is_chosen": one is chosen,
-            "reason": alternatives.reason if one is chosen else None,
+            **asdict(price),
+            "cpu_seconds": slowness * price.cpu_seconds,
+            "wall_seconds": slowness * price.wall_seconds,
+            "is_chosen": price is own_price,
+            "reason": alternatives.reason if price is own_price else None,
         }
-        for one in prices
+        for price in prices
     ]
 
 
@@ -88,18 +88,18 @@ def list_facts(
     if of_type is not None and not config.input.is_plain:
         sources = graph.targets if of_type == config.input.target_type else graph.nodes - graph.targets
     is_second = config.input.is_plain or config.listed_type == config.input.target_type
-    listed = graph.targets if is_second else graph.nodes - graph.targets
+    target_count = graph.targets if is_second else graph.nodes - graph.targets
     if config.lists.filter is not None:
-        return _filter_facts(config, replace(graph, targets=listed), sources, slots)
+        return _filter_facts(config, replace(graph, targets=target_count), sources, slots)
     plan = plan_lists(config, graph.nodes, graph.edges, sources)
     shards = shards_of_lists(config.ppr, sources, plan.solver.seconds, slots)
-    is_cut = workspace is not None and workspace.finished("partition_tree")
+    is_cut = workspace is not None and workspace.find_manifest("partition_tree")
     # Before the graph is cut: as by chance.
     crossing = crossing_share(workspace, graph.edges) if workspace and is_cut else 1 - 1 / parts
     traffic = list_traffic(config, graph.nodes, graph.edges, sources, shards, crossing if parts > 1 else 0.0)
     return {
         "most": sources,
-        "longest": min(config.ppr.top_k, listed),
+        "longest": min(config.ppr.top_k, target_count),
         "across": plan.across,
         "because": plan.reason,
         "solver": plan.solver.solver,
@@ -145,9 +145,9 @@ def memory_facts(
     more : lists of neighbours and codes, where the run makes some. machine_bytes : None: of a machine that nobody has
         seen.
     """
-    chosen = alternatives.chosen
-    at_once = workers if more else min(workers, chosen.parts * chosen.shards)
-    task_bytes = max(chosen.task_bytes, *(one["task_bytes"] for one in more), 0)
+    own_price = alternatives.own_price
+    at_once = workers if more else min(workers, own_price.parts * own_price.shards)
+    task_bytes = max(own_price.task_bytes, *(facts["task_bytes"] for facts in more), 0)
     return {
         "block_bytes": bounds_of(config).bytes_of(graph.nodes, graph.edges),
         "task_bytes": task_bytes,
@@ -182,20 +182,22 @@ def disk_facts(
     size: InputSize,
     alternatives: Alternatives,
     lists: Mapping[str, Any] | None,
-    finished: Mapping[str, str],
+    states: Mapping[str, str],
     root: Location | None,
 ) -> dict[str, Any]:
     """Return the bytes that stages add which are not made yet, and the bytes free where the workspace is.
 
     Parameters
     ----------
-    finished : by stage, "made" where it adds nothing. root : None: of a disk that nobody has seen.
+    states : by stage, "made" where it adds nothing. root : None: of a disk that nobody has seen.
     """
-    kept = kept_bytes(alternatives.cut, alternatives.work, alternatives.chosen.shards)
+    bytes_of_rounds = kept_bytes(alternatives.cut, alternatives.work, alternatives.own_price.shards)
     if lists and lists["across"] == "parts":
         by_parts = lists["bytes_by_way"]["parts"]
-        kept += by_parts["moved"] + by_parts["held"]
-    stages = disk_bytes(config, graph, alternatives.cut, input_bytes=size.bytes, input_rows=size.rows, kept_bytes=kept)
-    by_stage = {stage: needed for stage, needed in stages.items() if finished[stage] != "made"}
+        bytes_of_rounds += by_parts["moved"] + by_parts["held"]
+    stages = disk_bytes(
+        config, graph, alternatives.cut, input_bytes=size.bytes, input_rows=size.rows, kept_bytes=bytes_of_rounds
+    )
+    by_stage = {stage: added_bytes for stage, added_bytes in stages.items() if states[stage] != "made"}
     free = None if root is None else storage.free_bytes(root)
     return {"by_stage": by_stage, "needed_bytes": sum(by_stage.values()), "free_bytes": free}

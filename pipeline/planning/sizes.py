@@ -69,10 +69,10 @@ def held_columns(config: PipelineConfig) -> int:
     """
     work = work_for(config, nodes=2 * _MANY, targets=_MANY)
     shards = work.shards(config.embedding.shards or work.most_shards)
-    widest = max((one.width for one in work.rounds), default=config.embedding.dim)
+    widest = max((round_work.width for round_work in work.rounds), default=config.embedding.dim)
     width = work.columns_of_shard(widest, shards)
-    carried = work.carried_columns(shards) * width / widest
-    return max(width, math.ceil((max(2, work.buffers) * width + carried) / ROW_BUFFERS))
+    extra = work.carried_columns(shards) * width / widest
+    return max(width, math.ceil((max(2, work.buffers) * width + extra) / ROW_BUFFERS))
 
 
 def bounds_of(config: PipelineConfig) -> Bounds:
@@ -94,10 +94,10 @@ def expected_levels(config: PipelineConfig, graph: GraphCounts) -> list[int]:
     levels: list[int] = []
     bounds, parts = bounds_of(config), 1
     rows, edges = graph.nodes, graph.edges
-    ends, needed = (2 * edges, rows) if config.input.is_plain else (edges, graph.targets)
+    ends, destinations = (2 * edges, rows) if config.input.is_plain else (edges, graph.targets)
     while parts < graph.nodes and bounds.excess(rows, edges) * (IMBALANCE if parts > 1 else 1.0) > 1:
         parts *= bounds.children(rows, edges)
-        of_chance = hash_cut(graph.nodes, graph.edges, [(ends / max(needed, 1), needed)], parts).copies
+        of_chance = hash_cut(graph.nodes, graph.edges, [(ends / max(destinations, 1), destinations)], parts).copies
         away = _SHARE_OF_CHANCE * of_chance
         levels.append(parts)
         rows, edges = math.ceil((graph.nodes + away) / parts), math.ceil(graph.edges / parts)

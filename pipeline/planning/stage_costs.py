@@ -152,8 +152,8 @@ def stage_costs(config: PipelineConfig, run: RunCounts) -> Mapping[str, StageCos
 def _takes_one_task(config: PipelineConfig, run: RunCounts) -> bool:
     """Whether ingest adds up pairs of integers in the task that reads them, so that index can number them in one."""
     adds_days = config.lineage.full_every > 1
-    held = run.size.rows * _HELD_ROW_BYTES
-    return run.slots <= MOST_SLOTS and not run.is_text and not adds_days and held <= config.partition.worker_bytes
+    task_bytes = run.size.rows * _HELD_ROW_BYTES
+    return run.slots <= MOST_SLOTS and not run.is_text and not adds_days and task_bytes <= config.partition.worker_bytes
 
 
 def _ingest(config: PipelineConfig, run: RunCounts) -> StageCost:
@@ -167,8 +167,8 @@ def _ingest(config: PipelineConfig, run: RunCounts) -> StageCost:
     shares = max(1, math.ceil(run.size.rows / _SUMMED_ROWS))
     seconds += (shares - 1) * run.size.rows * _ROW_READ_AGAIN
     ids = 2 * run.graph.id_bytes
-    held = run.size.rows * (_WAITING_ROW_BYTES + ids) + run.graph.edges * (_PAIR_SUM_BYTES + ids)
-    return StageCost(seconds, max(run.size.tasks, run.slots), _PARSED_BYTES, math.ceil(held / shares))
+    shuffle_bytes = run.size.rows * (_WAITING_ROW_BYTES + ids) + run.graph.edges * (_PAIR_SUM_BYTES + ids)
+    return StageCost(seconds, max(run.size.tasks, run.slots), _PARSED_BYTES, math.ceil(shuffle_bytes / shares))
 
 
 def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
@@ -192,11 +192,11 @@ def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
     shares = max(1, math.ceil(ends / _REPEATING_ROWS))
     seconds += types * (shares - 1) * ends * _END_READ_AGAIN
     waiting = math.ceil(ends / shares) * (_WAITING_END_BYTES + graph.id_bytes)
-    held = max(waiting, graph.nodes * (_NUMBERED_NODE_BYTES + graph.id_bytes))
+    shuffle_bytes = max(waiting, graph.nodes * (_NUMBERED_NODE_BYTES + graph.id_bytes))
     task_bytes = min(graph.nodes, _FILE_NODES) * _NODE_FILE_BYTES
     if config.evaluate.source == "holdout":
         task_bytes = max(task_bytes, min(graph.edges, _FILE_EDGES) * _SPLIT_EDGE_BYTES)
-    return StageCost(seconds, max(run.size.tasks, run.slots), task_bytes, held)
+    return StageCost(seconds, max(run.size.tasks, run.slots), task_bytes, shuffle_bytes)
 
 
 def _partition(config: PipelineConfig, run: RunCounts) -> StageCost:
@@ -234,31 +234,31 @@ def _layout(run: RunCounts) -> StageCost:
     is_near = run.graph.nodes <= _NEAR_NODES
     entries, rows = sum(cut.entries), sum(cut.rows)
     seconds = entries * (_LAID_ENTRY_NEAR if is_near else _LAID_ENTRY) + rows * _LAID_ROW
-    held = max(cut.entries, default=0) // 2 * _LAID_EDGE_BYTES
+    task_bytes = max(cut.entries, default=0) // 2 * _LAID_EDGE_BYTES
     if cut.parts > 1:  # edges are dealt out to parts first
         seconds *= _DEALT
         dealt = min(run.graph.edges, _FILE_EDGES) * _DEALT_EDGE_BYTES
-        copied = run.graph.nodes if run.graph.nodes > _FILE_NODES else 0
-        seconds += copied * math.ceil(run.graph.edges / _FILE_EDGES) * _COPIED_NODE
-        held = max(held, dealt + copied * _COPIED_NODE_BYTES)
-    return StageCost(seconds, cut.parts, held)
+        copies = run.graph.nodes if run.graph.nodes > _FILE_NODES else 0
+        seconds += copies * math.ceil(run.graph.edges / _FILE_EDGES) * _COPIED_NODE
+        task_bytes = max(task_bytes, dealt + copies * _COPIED_NODE_BYTES)
+    return StageCost(seconds, cut.parts, task_bytes)
 
 
 def _embed(run: RunCounts) -> StageCost:
-    chosen = run.prices.chosen
-    wall = chosen.wall_seconds + run.more_seconds / max(run.slots, 1)
+    own_price = run.prices.own_price
+    wall = own_price.wall_seconds + run.more_seconds / max(run.slots, 1)
     return StageCost(
-        chosen.cpu_seconds + run.more_seconds,
-        chosen.tasks,
-        max(chosen.task_bytes, run.more_bytes),
+        own_price.cpu_seconds + run.more_seconds,
+        own_price.tasks,
+        max(own_price.task_bytes, run.more_bytes),
         wall_seconds=wall,
     )
 
 
 def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
     width = 4 * _columns(config)
-    gathered = _GATHERED_ROW if run.prices.cut.parts > 1 else 0.0
-    seconds = run.graph.nodes * (_PUBLISHED_ROW + gathered + _PUBLISHED_BYTE * width)
+    gather_row = _GATHERED_ROW if run.prices.cut.parts > 1 else 0.0
+    seconds = run.graph.nodes * (_PUBLISHED_ROW + gather_row + _PUBLISHED_BYTE * width)
     groups = _PUBLISHED_GROUPS
     if config.publish.compact != "none":
         seconds += run.graph.nodes * _columns(config) * _COMPACT_ENTRY
@@ -273,15 +273,15 @@ def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
         group_edges = run.graph.edges * _GROUP_ROWS // max(rows, 1)
         task_bytes = max(task_bytes, _INTEREST_GROUPS * _GROUP_ROWS * width + group_edges * _INTEREST_EDGE_BYTES)
     if config.embedding.compatibility is not None:
-        fitted = min(run.graph.edges, MOST_PAIRS) + min(run.graph.nodes, 2 * MOST_NODES)
-        seconds += fitted * _columns(config) ** 2 * _FITTED_FLOP
-        seconds += run.graph.nodes * (gathered + _PUBLISHED_BYTE * width)
+        rows_of_fit = min(run.graph.edges, MOST_PAIRS) + min(run.graph.nodes, 2 * MOST_NODES)
+        seconds += rows_of_fit * _columns(config) ** 2 * _FITTED_FLOP
+        seconds += run.graph.nodes * (gather_row + _PUBLISHED_BYTE * width)
         gathered_rows = min(run.graph.nodes, 2 * (MOST_PAIRS + MOST_NODES))
         task_bytes = max(task_bytes, 2 * gathered_rows * width)
     if config.cold_types:
         # Rows are made again for the map, and twice for their norm: of the sources, and of the targets that are ranked.
         passes = 2 * (config.cold_start.norm is None) + (config.cold_start.rows == "map")
-        seconds += run.graph.nodes * passes * (gathered + _PUBLISHED_BYTE * width)
+        seconds += run.graph.nodes * passes * (gather_row + _PUBLISHED_BYTE * width)
         if config.cold_start.norm is None:
             lists = min(MOST_SOURCES, run.graph.nodes)
             seconds += 2 * lists * run.graph.targets * _columns(config) * _RANKED_FLOP + run.graph.edges * _READ_EDGE
@@ -302,15 +302,15 @@ def _evaluate(config: PipelineConfig, run: RunCounts) -> StageCost:
         return StageCost(seconds, 1, _SCORING_BYTES)
     sources = graph.nodes if config.input.is_plain else graph.nodes - graph.targets
     share = evaluate.holdout_users if evaluate.source == "holdout" else _SOURCES_WITH_NEW_PAIRS
-    scored = sources if evaluate.source == "file" else math.ceil(share * sources)
-    ranked = min(scored, evaluate.most_ranked)
-    lists = ranked
+    scored_sources = sources if evaluate.source == "file" else math.ceil(share * sources)
+    ranked_sources = min(scored_sources, evaluate.most_ranked)
+    lists = ranked_sources
     if config.interests.clusters:
-        lists += min(ranked, _INTEREST_SOURCES) * _INTEREST_LENGTHS * (1 + config.interests.per_source)
+        lists += min(ranked_sources, _INTEREST_SOURCES) * _INTEREST_LENGTHS * (1 + config.interests.per_source)
     seconds += 2 * lists * graph.targets * columns * _RANKED_FLOP + graph.edges * _READ_EDGE
-    held = graph.nodes * (_SCORED_ROW_BYTES + graph.id_bytes)
-    held += math.ceil(graph.edges * scored / max(sources, 1)) * _SCORED_EDGE_BYTES
-    return StageCost(seconds, 1, _SCORING_BYTES + held)
+    score_bytes = graph.nodes * (_SCORED_ROW_BYTES + graph.id_bytes)
+    score_bytes += math.ceil(graph.edges * scored_sources / max(sources, 1)) * _SCORED_EDGE_BYTES
+    return StageCost(seconds, 1, _SCORING_BYTES + score_bytes)
 
 
 def _columns(config: PipelineConfig) -> int:

@@ -49,11 +49,11 @@ def product_seconds(rows: Sequence[int], entries: Sequence[int], dim: int, width
     rows, entries : of each part. dim : columns of all shards. width : columns of a shard.
     """
     seconds = 0.0
-    for count, visited in zip(rows, entries, strict=True):
-        near, cached = (min(1.0, size / max(count * width * 4, 1)) for size in (_NEAR_BYTES, CACHE_BYTES))
-        lines, size = visited * math.ceil(dim / _LINE_FLOATS), count * dim * 4
-        seconds += cached * (lines * CACHED_LINE + size * CACHED_BYTE) - near * lines * (CACHED_LINE - NEAR_LINE)
-        seconds += (1.0 - cached) * (lines * FAR_LINE + size * FAR_BYTE) + shards * visited * VISITED_ENTRY
+    for count, entry_count in zip(rows, entries, strict=True):
+        near, cache_share = (min(1.0, size / max(count * width * 4, 1)) for size in (_NEAR_BYTES, CACHE_BYTES))
+        lines, size = entry_count * math.ceil(dim / _LINE_FLOATS), count * dim * 4
+        seconds += cache_share * (lines * CACHED_LINE + size * CACHED_BYTE) - near * lines * (CACHED_LINE - NEAR_LINE)
+        seconds += (1.0 - cache_share) * (lines * FAR_LINE + size * FAR_BYTE) + shards * entry_count * VISITED_ENTRY
     return seconds
 
 

@@ -42,14 +42,15 @@ def find_baselines(root: Location, name: str, date: dt.date, *, after: str | Non
     current = pointers.at.release if pointers.at else None
     line = list(ancestry.line_of(current)) if after is None else list(ancestry.line_of(after))[1:]
     if not ancestry.is_complete:
-        line += [one for one in reversed(by_name) if one not in ancestry.ancestors]
-    for one in line:
-        release = by_name.get(one)
-        if release is None or release.data_date >= date or one in ancestry.withdrawn:
+        line += [candidate for candidate in reversed(by_name) if candidate not in ancestry.ancestors]
+    for candidate in line:
+        release = by_name.get(candidate)
+        if release is None or release.data_date >= date or candidate in ancestry.withdrawn:
             continue
         if isinstance(release, DamagedRelease):
             raise StorageError(
-                f"this run builds on release {one}, which is damaged: {release.problem}. {describe_remedy(folder, one)}"
+                f"this run builds on release {candidate}, which is damaged: {release.problem}. "
+                f"{describe_remedy(folder, candidate)}"
             )
         date = release.data_date
         yield release

@@ -49,7 +49,7 @@ class Digests:
     sha256: str
 
 
-def copy_file(source: Location, target: Location, needed: int) -> Digests:
+def copy_file(source: Location, target: Location, room_bytes: int) -> Digests:
     """Copy a file so that the two share nothing that can be damaged, make it durable, and hash its bytes.
 
     In a folder, what is written is hashed. Where the file system can, the copy is a clone: the blocks are shared until
@@ -61,14 +61,14 @@ def copy_file(source: Location, target: Location, needed: int) -> Digests:
 
     Parameters
     ----------
-    needed : bytes that must be free if files can't be cloned, for this file and those that follow it.
+    room_bytes : bytes that must be free if files can't be cloned, for this file and those that follow it.
 
     Raises
     ------
     StorageError : not enough space. OSError : the source can't be read.
     """
     if isinstance(target, Path):
-        return _copy_to_folder(storage.local_file(source), target, needed)
+        return _copy_to_folder(storage.local_file(source), target, room_bytes)
     storage.copy(source, target)
     return digests_of(target)
 
@@ -78,7 +78,7 @@ def digests_of(location: Location) -> Digests:
     return _digests(files.read_chunks(location))
 
 
-def copy_working_file(source: WorkingFile, target: Location, needed: int) -> Digests:
+def copy_working_file(source: WorkingFile, target: Location, room_bytes: int) -> Digests:
     """Copy a working file that must have the bytes of its run's manifest.
 
     Raises
@@ -87,7 +87,7 @@ def copy_working_file(source: WorkingFile, target: Location, needed: int) -> Dig
     """
     storage.require_own(source.path, "file")
     try:
-        digests = copy_file(source.path, target, needed)
+        digests = copy_file(source.path, target, room_bytes)
     except FileNotFoundError as error:
         raise StorageError(f"{source.path} of table {source.table} is missing. {_MAKE_AGAIN}") from error
     if (digests.bytes, digests.checksum) != (source.bytes, source.checksum):
@@ -101,12 +101,12 @@ def copy_working_file(source: WorkingFile, target: Location, needed: int) -> Dig
 _MAKE_AGAIN = "Nothing was published; 'graphquilt run' with the same options makes the table again and publishes it"
 
 
-def _copy_to_folder(source: Path, target: Path, needed: int) -> Digests:
+def _copy_to_folder(source: Path, target: Path, room_bytes: int) -> Digests:
     with source.open("rb", buffering=0) as reader, target.open("x+b", buffering=0) as writer:
         if _clone(reader, writer):
             digests = _digests(_chunks(writer))
         else:
-            storage.require_free_space(target.parent, needed, "the copy of the tables into the release")
+            storage.require_free_space(target.parent, room_bytes, "the copy of the tables into the release")
             digests = _digests(_write_chunks(reader, writer))
         os.fsync(writer.fileno())
     return digests

@@ -114,32 +114,32 @@ class ReleaseVerdict:
     accepts_drift: bool = False
 
     @property
-    def refused(self) -> tuple[GateResult, ...]:
+    def refused_gates(self) -> tuple[GateResult, ...]:
         """The gates that refused."""
         return tuple(gate for gate in self.gates if gate.verdict == "refused")
 
     @property
-    def accepted(self) -> tuple[GateResult, ...]:
+    def accepted_gates(self) -> tuple[GateResult, ...]:
         """The gates whose refusal was overridden; a broken promise can't be."""
-        return tuple(gate for gate in self.refused if self.accepts_drift and gate.gate != _PROMISES)
+        return tuple(gate for gate in self.refused_gates if self.accepts_drift and gate.gate != _PROMISES)
 
     @property
-    def passed(self) -> bool:
+    def has_passed(self) -> bool:
         """Whether the table may be published."""
-        return self.accepted == self.refused
+        return self.accepted_gates == self.refused_gates
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """A sentence for each gate that refused."""
-        return tuple(gate.note for gate in self.refused)
+        return tuple(gate.note for gate in self.refused_gates)
 
     def to_json(self) -> dict[str, Any]:
         """Return what goes into gate.json: ``verdict`` ("passed", "accepted" or "refused"), ``reasons``, ``gates``."""
-        verdict = "refused" if not self.passed else "accepted" if self.accepted else "passed"
+        verdict = "refused" if not self.has_passed else "accepted" if self.accepted_gates else "passed"
         return {
             "verdict": verdict,
             "reasons": list(self.reasons),
-            "accepted_drift": [gate.gate for gate in self.accepted],
+            "accepted_drift": [gate.gate for gate in self.accepted_gates],
             "gates": [asdict(gate) for gate in self.gates],
         }
 
@@ -171,12 +171,14 @@ def judge(
         bound = getattr(gates, key)
         if bound is None or bound is False or bound == OFF:
             continue
-        some = figures.get(key) or [Figure(name, None)]
-        excused = is_first_night or key not in gates.model_fields_set or gates.without_verdict == "warn"
+        of_gate = figures.get(key) or [Figure(name, None)]
+        is_excused = is_first_night or key not in gates.model_fields_set or gates.without_verdict == "warn"
         # A gate of several figures is judged by what it has.
-        excused |= any(figure.value is not None and not figure.is_early for figure in some)
-        results += [_judge_one(key, float(bound), figure, is_excused=excused) for figure in some]
-    untrue = [GateResult(_PROMISES, "error", None, 0.0, None, None, "refused", f"{one}.") for one in broken_promises]
+        is_excused |= any(figure.value is not None and not figure.is_early for figure in of_gate)
+        results += [_judge_one(key, float(bound), figure, is_excused=is_excused) for figure in of_gate]
+    untrue = [
+        GateResult(_PROMISES, "error", None, 0.0, None, None, "refused", f"{promise}.") for promise in broken_promises
+    ]
     return ReleaseVerdict((*results, *untrue), accepts_drift)
 
 

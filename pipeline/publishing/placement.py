@@ -32,16 +32,16 @@ def staging_of(target: Location) -> Location:
     return target.with_name(f"{STAGING}{target.name}") if isinstance(target, Path) else target
 
 
-def move_in(staged: Location, target: Location) -> None:
+def move_in(staging: Location, target: Location) -> None:
     """Bring what was written in :func:`staging_of` to its place; a damaged release there goes first."""
-    if not isinstance(staged, Path) or not isinstance(target, Path):
+    if not isinstance(staging, Path) or not isinstance(target, Path):
         return  # its manifest, written last, has made it a release
-    damaged = _move_aside(target) if target.exists() else None
-    staged.rename(target)
+    aside = _move_aside(target) if target.exists() else None
+    staging.rename(target)
     for folder in target.parents[:4]:  # releases, the name's, published, the workspace: all may be new
         storage.fsync_folder(folder)
-    if damaged:
-        storage.remove_tree(damaged)
+    if aside:
+        storage.remove_tree(aside)
 
 
 def remove_placed(place: Location) -> None:

@@ -312,9 +312,9 @@ def _release_before(root: Location, name: str, at: Swap) -> str:
     own = next((release.order for release in releases if release.release == at.release), None)
     bound = own or (dt.date.fromisoformat(at.data_date), dt.datetime.max.replace(tzinfo=dt.UTC), at.release)
     withdrawn = trace(pointers_of(own_folder(root, name))).withdrawn
-    before = [one.release for one in releases if one.order < bound and one.release not in withdrawn]
+    before = [entry.release for entry in releases if entry.order < bound and entry.release not in withdrawn]
     if not before:
-        names = [f"{one.release} (withdrawn)" if one.release in withdrawn else one.release for one in releases]
+        names = [f"{entry.release} (withdrawn)" if entry.release in withdrawn else entry.release for entry in releases]
         raise ConfigError(f"'{name}' has no release before {at.release}; name one with --to, of {', '.join(names)}")
     return before[-1]
 

@@ -111,14 +111,14 @@ def _judge_releases(
     """Split the releases of a name into those that go and those that stay."""
     to_remove: list[Item] = []
     to_keep: list[Item] = []
-    needed = {at.release: "current"} if at else {}
+    reasons = {at.release: "current"} if at else {}
     if at and rules.keep_releases:
         with contextlib.suppress(StorageError):  # damaged: it stays as any other that is
             baselines = find_baselines(root, rules.name, dt.date.fromisoformat(at.data_date))
-            needed |= {one.release: f"the baseline of {at.release}" for one in islice(baselines, 1)}
+            reasons |= {baseline.release: f"the baseline of {at.release}" for baseline in islice(baselines, 1)}
     newer = 0  # sound releases: a damaged one pushes none of them out
     for release in reversed(all_releases(root, rules.name)):
-        reason = needed.get(release.release) or _reason_to_keep(release, newer, rules, now)
+        reason = reasons.get(release.release) or _reason_to_keep(release, newer, rules, now)
         goes = f"{newer} newer releases; {rules.keep_releases} are kept" if rules.keep_releases else "ids are purged"
         (to_keep if reason else to_remove).append(Item("release", release.path, reason or goes, _size(release.path)))
         newer += isinstance(release, Release)

@@ -36,25 +36,25 @@ def stage_release(
     with _whole_or_absent(staging):
         entries = []
         for number, file in enumerate(working):
-            needed = sum(rest.bytes for rest in working[number:])
-            entries.append(_stage_file(file, staging, needed))
+            room_bytes = sum(rest.bytes for rest in working[number:])
+            entries.append(_stage_file(file, staging, room_bytes))
         for name, value in notes.items():
             data = storage.json_bytes(value)
             storage.write(staging / name, data)
             entries.append({"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
         _fsync_tables(staging, entries)
         # The checksum is that of what is written: secrets are masked first.
-        masked = json.loads(storage.json_bytes({**about, "files": entries}))
+        manifest = json.loads(storage.json_bytes({**about, "files": entries}))
         _, version = storage.read_version(staging / MANIFEST) or (b"", None)  # one is there if it is damaged
-        replace_unchanged(staging / MANIFEST, storage.json_bytes(add_checksum(masked)), version)
+        replace_unchanged(staging / MANIFEST, storage.json_bytes(add_checksum(manifest)), version)
     return staging
 
 
-def _stage_file(file: WorkingFile, staging: Location, needed: int) -> dict[str, Any]:
+def _stage_file(file: WorkingFile, staging: Location, room_bytes: int) -> dict[str, Any]:
     """Copy a working file into a release, and return its entry in the manifest."""
     path, root = staging / file.name, staging.parents[3]
     storage.make_folder(path.parent)
-    digests = copy_working_file(file, path, needed)
+    digests = copy_working_file(file, path, room_bytes)
     entry: dict[str, Any] = {
         "name": file.name,
         "bytes": digests.bytes,
@@ -85,7 +85,11 @@ def _whole_or_absent(staging: Location) -> Iterator[None]:
 
 
 def restage_release(
-    staging: Location, damaged: Location, manifest: Mapping[str, Any], working: Sequence[WorkingFile], notes: Notes
+    staging: Location,
+    damaged_folder: Location,
+    manifest: Mapping[str, Any],
+    working: Sequence[WorkingFile],
+    notes: Notes,
 ) -> Location:
     """Write a damaged release once more, with the bytes that its manifest says; see :func:`stage_release`.
 
@@ -102,16 +106,18 @@ def restage_release(
         for number, entry in enumerate(entries):
             made_of = [root / entry["source"]] if "source" in entry else []
             tonight = [path] if (path := by_name.get(entry["name"])) and path not in made_of else []
-            sources = [damaged / entry["name"], *made_of, *tonight]
-            needed = sum(int(rest["bytes"]) for rest in entries[number:])
-            _recover(staging / entry["name"], entry, sources, notes, needed)
+            sources = [damaged_folder / entry["name"], *made_of, *tonight]
+            room_bytes = sum(int(rest["bytes"]) for rest in entries[number:])
+            _recover(staging / entry["name"], entry, sources, notes, room_bytes)
         _fsync_tables(staging, entries)
-        if staging != damaged:
-            storage.write(staging / MANIFEST, files.read(damaged / MANIFEST))
+        if staging != damaged_folder:
+            storage.write(staging / MANIFEST, files.read(damaged_folder / MANIFEST))
     return staging
 
 
-def _recover(path: Location, entry: Mapping[str, Any], sources: Sequence[Location], notes: Notes, needed: int) -> None:
+def _recover(
+    path: Location, entry: Mapping[str, Any], sources: Sequence[Location], notes: Notes, room_bytes: int
+) -> None:
     """Write the first of the sources that has the sha256 of the entry; an object is replaced by such a one only."""
     storage.make_folder(path.parent)
     for source in sources:
@@ -119,7 +125,7 @@ def _recover(path: Location, entry: Mapping[str, Any], sources: Sequence[Locatio
             continue
         if not isinstance(path, Path) and digests_of(source).sha256 != entry["sha256"]:
             continue
-        if source == path or copy_file(source, path, needed).sha256 == entry["sha256"]:
+        if source == path or copy_file(source, path, room_bytes).sha256 == entry["sha256"]:
             return
         storage.remove(path)
     if (note := notes.get(entry["name"])) is not None:
@@ -127,8 +133,8 @@ def _recover(path: Location, entry: Mapping[str, Any], sources: Sequence[Locatio
         if hashlib.sha256(data).hexdigest() == entry["sha256"]:
             storage.write(path, data)
             return
-    tried = " nor ".join(str(source) for source in sources)
-    raise StorageError(f"neither {tried} has the bytes that its manifest says")
+    places = " nor ".join(str(source) for source in sources)
+    raise StorageError(f"neither {places} has the bytes that its manifest says")
 
 
 def _describe_parquet(path: Path) -> dict[str, Any]:

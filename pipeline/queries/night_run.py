@@ -138,7 +138,7 @@ class NightRun:
 
 def finished_tables(workspace: Workspace) -> dict[str, Manifest]:
     """Return the manifests of a run's working tables that are there, by name."""
-    return {name: manifest for name in MAKER if (manifest := workspace.finished(name))}
+    return {name: manifest for name in MAKER if (manifest := workspace.find_manifest(name))}
 
 
 def files_of_release(folder: Location, table: str) -> list[Location]:

@@ -26,14 +26,14 @@ class ReleasedRun(Workspace):
 
     stages: Mapping[str, Any] = field(default_factory=dict)
 
-    def finished(self, table: str) -> Manifest | None:
+    def find_manifest(self, table: str) -> Manifest | None:
         """Return what the release keeps of a table's manifest."""
         stage = self.tables[table]
         return Manifest(table, 0, stage, self.fingerprints[stage], (), self.stages[stage]["figures"])
 
     def working(self, table: str) -> Manifest | None:
         """Return the manifest of the working table itself, None if it is gone."""
-        return super().finished(table)
+        return super().find_manifest(table)
 
     def with_tables(self) -> Workspace:
         """Return the run's workspace, whose tables may be gone."""

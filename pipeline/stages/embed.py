@@ -145,4 +145,4 @@ def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots:
     graph = workspace.figures("node_index", IndexFigures)
     first, stop = span_of(config.sides.columns, graph.types)
     work, most = work_for(config, graph.nodes, stop - first), config.partition.max_bytes
-    return choose_shards(cut_of_layout(workspace), work, most, engine, slots, configured=config.embedding.shards)
+    return choose_shards(cut_of_layout(workspace), work, most, engine, slots, shards=config.embedding.shards)

@@ -198,7 +198,7 @@ def _open_night(
     if problem := run.problem(NIGHT_SUMS) or run.problem("day_sums"):
         log.warning("date=%s warning: %s; this night is not built on", night.date, problem)
         return None
-    chunks, folder = run.finished("day_sums"), run.folder("day_sums")
+    chunks, folder = run.find_manifest("day_sums"), run.folder("day_sums")
     texts = [storage.read(file) for file in run.files(NIGHT_SUMS)]
     if chunks is None or None in texts:
         return None

@@ -146,15 +146,15 @@ def _judge(config: PipelineConfig, workspace: Workspace, metrics: Mapping[str, A
         is_first_night=workspace.inputs.baseline is None,
         accepts_drift=workspace.publish.accept_drift,
     )
-    if {gate.gate for gate in verdict.refused} <= _accepted_before(config, workspace, release):
+    if {gate.gate for gate in verdict.refused_gates} <= _accepted_before(config, workspace, release):
         verdict = replace(verdict, accepts_drift=True)  # a rerun is no new night
-    for gate in verdict.refused:
+    for gate in verdict.refused_gates:
         log.warning('stage=publish gate=%s verdict="%s" note="%s"', gate.gate, gate.verdict, gate.note)
     counts = Counter(gate.verdict for gate in verdict.gates)
     log.info(
         "stage=publish gates_passed=%d gates_refused=%d gates_not_judged=%d", *(counts[verdict] for verdict in VERDICTS)
     )
-    if not verdict.passed:
+    if not verdict.has_passed:
         raise GateError(
             f"not published, the last release stays: {' '.join(verdict.reasons)} All figures are in "
             f"{workspace.folder('metrics')}; the tables are kept, and a run with other [publish.gates] reuses them. If "

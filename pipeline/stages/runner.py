@@ -144,7 +144,7 @@ def _drop_work_of_other_inputs(name: str, workspace: Workspace) -> None:
     inputs = {
         table: [file.checksum for file in manifest.files]
         for table in _tables_before(name, workspace)
-        if (manifest := workspace.finished(table))
+        if (manifest := workspace.find_manifest(table))
     }
     work = workspace.work(name)
     note = work / "inputs.json"
@@ -171,7 +171,7 @@ def _report_finished(name: str, workspace: Workspace) -> StageReport | None:
     for table, problem in problems.items():
         if problem:
             log.warning("stage=%s warning: %s is made again: %s", name, table, problem)
-    manifests = [manifest for table in tables if (manifest := workspace.finished(table))]
+    manifests = [manifest for table in tables if (manifest := workspace.find_manifest(table))]
     if any(problems.values()) or len(manifests) < len(tables):
         return None
     rows = {manifest.table: manifest.rows for manifest in manifests}

@@ -105,6 +105,6 @@ class TakenOver:
         for table in self.tables:
             if problem := run.problem(table):
                 return problem
-            if run.finished(table) is None:
+            if run.find_manifest(table) is None:
                 return f"{run.folder(table)} is gone"
         return ""

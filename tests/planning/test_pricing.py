@@ -136,12 +136,12 @@ def test_preludes_are_all_there_is_before_the_rounds(name: str, is_plain: bool) 
         assert sizes == []
     else:  # a single column finds the largest eigenvalue, which is 1 on graphs of one type; several the cut
         assert [width > 1 for width in sizes] == [False] * (not is_plain) + [True] * (name == "low_pass")
-    assert work.joined == (50 if is_plain else 20)
+    assert work.joined_nodes == (50 if is_plain else 20)
     assert not any(small.preludes for small in work.preludes)
 
 
 def test_the_classic_form_joins_all_nodes_of_two_types() -> None:
-    assert work_for(config_of(False, form="classic", iteration_weights=[1.0, 1.0]), 50, 20).joined == 50
+    assert work_for(config_of(False, form="classic", iteration_weights=[1.0, 1.0]), 50, 20).joined_nodes == 50
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -239,7 +239,7 @@ def test_orthogonal_columns_are_one_share() -> None:
 
 @given(works(), st.integers(1, 10**8), st.integers(1, 50), st.integers(2, 200))
 def test_memory_of_a_bound_falls_with_parts(work: Work, edges: int, degree: int, parts: int) -> None:
-    few, more = (hash_cut(work.nodes, edges, [(degree, work.joined)], count) for count in (parts, parts + 1))
+    few, more = (hash_cut(work.nodes, edges, [(degree, work.joined_nodes)], count) for count in (parts, parts + 1))
     a_row_more = replace(few, rows=[rows + 1 for rows in few.rows])  # counts of parts are rounded up
     assert task_bytes(more, work, 1) <= task_bytes(a_row_more, work, 1)
 
@@ -286,7 +286,7 @@ def test_a_block_too_large_is_sharded_and_a_small_one_is_not() -> None:
     choice = choose_shards(large, work, 4 * 2**30, "local", 1)
     assert choice.price.shards > 1
     assert choice.price.task_bytes <= 4 * 2**30 + 2**23
-    small = replace(work, nodes=1000, joined=100)
+    small = replace(work, nodes=1000, joined_nodes=100)
     for engine, slots in (("local", 1), ("local", 4), ("spark", 16)):
         assert choose_shards(one_block(1000, 5000), small, 4 * 2**30, engine, slots).price.shards == 1
 

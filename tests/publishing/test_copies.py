@@ -37,7 +37,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path, store_root: Location)
 
 
 def test_a_copy_has_the_bytes_of_the_run_whatever_the_two_places_are(source: WorkingFile, target: Location) -> None:
-    assert copy_working_file(source, target, needed=len(DATA)) == DIGESTS
+    assert copy_working_file(source, target, room_bytes=len(DATA)) == DIGESTS
     assert files.read(target) == DATA == files.read(source.path)
 
 
@@ -45,7 +45,7 @@ def test_a_copy_has_the_bytes_of_the_run_whatever_the_two_places_are(source: Wor
 def test_a_copy_may_have_any_size(tmp_path: Path, size: int) -> None:
     data = np.random.default_rng(size).bytes(size)
     (tmp_path / "source").write_bytes(data)
-    digests = copy_file(tmp_path / "source", tmp_path / "target", needed=size)
+    digests = copy_file(tmp_path / "source", tmp_path / "target", room_bytes=size)
     assert digests == Digests(size, xxhash.xxh3_128_hexdigest(data), hashlib.sha256(data).hexdigest())
     assert (tmp_path / "target").read_bytes() == data
 
@@ -57,14 +57,14 @@ def test_what_the_store_returns_is_what_counts(store_root: Location, tmp_path: P
     source = WorkingFile(local, "t/part-00000.bin", DIGESTS.bytes, DIGESTS.checksum)
     object_store.fail_first(1, "damage", "GET")
     with pytest.raises(StorageError, match=rf"has {len(DATA):,} bytes with checksum \w+; the run's manifest says"):
-        copy_working_file(source, store_root / "part-00000.bin", needed=len(DATA))
+        copy_working_file(source, store_root / "part-00000.bin", room_bytes=len(DATA))
 
 
 def test_a_working_file_that_is_gone_or_another_is_refused(source: WorkingFile, target: Location) -> None:
     other = WorkingFile(source.path, source.name, source.bytes, "0" * 32)
     with pytest.raises(StorageError, match=r"the run's manifest says .* Nothing was published"):
-        copy_working_file(other, target, needed=len(DATA))
+        copy_working_file(other, target, room_bytes=len(DATA))
     storage.remove(target)
     gone = WorkingFile(source.path.with_name("gone.bin"), source.name, source.bytes, source.checksum)
     with pytest.raises(StorageError, match=r"gone.bin .*is missing"):
-        copy_working_file(gone, target, needed=len(DATA))
+        copy_working_file(gone, target, room_bytes=len(DATA))

@@ -50,7 +50,7 @@ def test_a_bound_holds_up_to_itself_and_its_margin_is_the_room_left(
     verdict, gate = verdict_on(key, Figure(name, value, baseline=10.0, nothing=2.0), **{key: bound})
     assert (gate.verdict, gate.bound, gate.margin) == ("passed" if passes else "refused", wanted, offset)
     assert (gate.value, gate.baseline) == (value, 10.0)
-    assert verdict.passed is passes
+    assert verdict.has_passed is passes
     assert len(verdict.reasons) == (0 if passes else 1)
 
 
@@ -61,12 +61,12 @@ def test_a_figure_that_nobody_measured_refuses_and_is_named(
     key: str, value: float | None, is_first_night: bool
 ) -> None:
     verdict, gate = verdict_on(key, Figure("it", value), is_first_night, **{key: 1})
-    assert not verdict.passed
+    assert not verdict.has_passed
     assert f"publish.gates.{key} is 1, but it " in gate.note
 
 
 def test_a_figure_that_no_stage_gives_refuses_too() -> None:
-    assert [gate.gate for gate in judge(GatesConfig(), {}).refused] == [key for key in FIGURES if key in DEFAULTS]
+    assert [gate.gate for gate in judge(GatesConfig(), {}).refused_gates] == [key for key in FIGURES if key in DEFAULTS]
 
 
 @pytest.mark.parametrize("key", FIGURES)
@@ -85,7 +85,7 @@ def test_what_cannot_be_judged_refuses_only_where_it_is_written_and_no_first_nig
     assert gate.verdict == ("refused" if refuses else "not judged")
     assert (gate.value, gate.margin) == (None, None)
     assert "there are no vectors" in gate.note
-    assert verdict.passed is not refuses
+    assert verdict.has_passed is not refuses
     if refuses:
         assert f"publish.gates.{key} is 1" in gate.note
         assert 'without_verdict = "warn"' in gate.note
@@ -100,8 +100,8 @@ def test_a_gate_of_several_figures_is_judged_by_those_that_it_has(value: float) 
 
 
 def test_a_reason_excuses_only_a_figure_that_is_not_there() -> None:
-    assert not verdict_on("min_recall", Figure("recall", 0.0, why_not="x"), min_recall=0.1)[0].passed
-    assert not verdict_on("min_recall", Figure("recall", math.nan, why_not="x"), min_recall=0.1)[0].passed
+    assert not verdict_on("min_recall", Figure("recall", 0.0, why_not="x"), min_recall=0.1)[0].has_passed
+    assert not verdict_on("min_recall", Figure("recall", math.nan, why_not="x"), min_recall=0.1)[0].has_passed
 
 
 @pytest.mark.parametrize("value", [None, 0.25])
@@ -111,7 +111,7 @@ def test_what_nights_before_do_not_have_yet_is_kept_for_the_next_and_refuses_not
 ) -> None:
     figure = Figure("it", value, why_not="no night before has it", is_early=True)
     verdict, gate = verdict_on(key, figure, **{key: 1})
-    assert verdict.passed
+    assert verdict.has_passed
     assert (gate.verdict, gate.value, gate.margin) == ("not judged", value, None)
 
 
@@ -137,12 +137,12 @@ def test_the_json_holds_all_that_a_verdict_is_made_of() -> None:
 
 def test_accepted_drift_is_published_and_said_but_a_broken_promise_is_not() -> None:
     verdict, _ = verdict_on("min_pairs_kept", Figure("pairs_kept", 0.1), accepts_drift=True)
-    assert verdict.passed
+    assert verdict.has_passed
     raw = verdict.to_json()
     assert (raw["verdict"], raw["accepted_drift"]) == ("accepted", ["min_pairs_kept"])
     assert len(raw["reasons"]) == 1
     for accepts in (False, True):
         found = judge(GatesConfig(), GOOD, ["ppr_neighbors: 3 of 9 scores are outside"], accepts_drift=accepts)
-        assert not found.passed
+        assert not found.has_passed
         assert "ppr_neighbors: 3 of 9 scores are outside." in found.reasons
         assert found.to_json()["verdict"] == "refused"

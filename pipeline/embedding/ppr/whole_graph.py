@@ -36,7 +36,7 @@ def whole_graph(
     beside the run's tables, and go with its date.
     """
     border = border_of(config, workspace)
-    layout = workspace.finished("block_nodes")
+    layout = workspace.find_manifest("block_nodes")
     if layout and layout.figures["boundary"] == "exchange" and len(layout.files) == 1:
         (nodes,), (edges,) = (workspace.files(table) for table in ("block_nodes", "block_edges"))
         return GraphFiles(nodes, edges, border), []
