@@ -17,6 +17,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.odd_ids import codes_of, may_have_blanks, wide_blanks
 from pipeline.ingest.rejected import RowVerdict, Verdicts, is_missing, is_text, mask_of
 from pipeline.kernels.id_texts import BLANK, WITH_NUL
+from pipeline.kernels.node_keys import keys_of_integers, keys_of_texts
 
 #: 4,096 characters of four bytes. Longer ones are rejected: they are some other column's text.
 MAX_ID_BYTES = 16_384
@@ -137,6 +138,21 @@ def canonical_int64(ids: pa.Array) -> pa.Array | None:
     # The cast also takes "007", "-0" and "0x1F": what does not come back the same is not canonical.
     same = pc.equal(pc.cast(numbers, pa.string()), ids)
     return numbers if pc.all(same, min_count=0).as_py() else None
+
+
+def keys_of(node_type: str, ids: pa.Array | pa.ChunkedArray) -> NDArray[np.uint64]:
+    """Return the keys of nodes of one type by their ids without nulls, (n,) uint64: equal for 7 and "7"."""
+    chunks = ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids]
+    return np.concatenate([np.empty(0, np.uint64), *(_keys_of(node_type, chunk) for chunk in chunks)])
+
+
+def _keys_of(node_type: str, ids: pa.Array) -> NDArray[np.uint64]:
+    if pa.types.is_int64(ids.type):
+        return keys_of_integers(node_type, ids.to_numpy())
+    texts = ids.cast(pa.string()).cast(pa.large_binary())
+    _, offsets, data = texts.buffers()
+    offset = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return keys_of_texts(node_type, offset, np.frombuffer(data or b"", np.uint8))
 
 
 def order_ends(rows: pa.RecordBatch) -> pa.RecordBatch:

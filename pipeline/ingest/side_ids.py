@@ -8,11 +8,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.ingest.attributes.values import categories_of, lists_of
-from pipeline.ingest.ids import canonical_int64
+from pipeline.ingest.ids import canonical_int64, keys_of
 from pipeline.ingest.pieces import FilePiece
 from pipeline.ingest.raw_batch import RawBatch
 from pipeline.ingest.rejected import Verdicts, is_text
-from pipeline.kernels.hashing import node_keys
 
 #: Role of a target column whose rows hold any number of ids: read as lists of attributes are.
 TARGETS = "target\0lists"
@@ -75,7 +74,7 @@ def as_numbers(ids: pa.Array) -> pa.Array:
         return numbers
     codes = ids.dictionary_encode()
     texts = codes.dictionary
-    keys = node_keys("", texts.cast(pa.binary()).to_pylist()).view(np.int64)
+    keys = keys_of("", texts).view(np.int64)
     is_decimal = pc.match_substring_regex(texts, r"^(0|-?[1-9][0-9]{0,18})$").to_numpy(zero_copy_only=False)
     for place in np.flatnonzero(is_decimal).tolist():
         number = int(texts[place].as_py())

@@ -1,9 +1,6 @@
 """Randomness as a function of what it is for: hashes of node keys, the same in any part on any day."""
 
-from collections.abc import Sequence
-
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from pipeline.kernels.array_types import In, Out, OutMatrix, kernel
@@ -74,27 +71,6 @@ def hash_pairs(left: NDArray[np.uint64], right: NDArray[np.uint64], seed: int) -
     if len(left) != len(right):
         raise ValueError(f"left has {len(left)} keys and right {len(right)}; pairs need equally many")
     return splitmix64(hash_nodes(left, seed) ^ _as_words(right))
-
-
-def node_keys(node_type: str, ids: Sequence[bytes]) -> NDArray[np.uint64]:
-    """Keys of nodes of one type: xxh3-64 of the type in UTF-8, a zero byte, and the id's bytes.
-
-    Only ever a seed, never an identity: two nodes may share a key, and then draw the same row.
-
-    Parameters
-    ----------
-    node_type : must not contain a zero byte, which ends it.
-    ids : n ids as UTF-8 text, or canonical decimal digits where ids are integers.
-
-    Returns
-    -------
-    (n,) uint64.
-    """
-    prefix = node_type.encode() + b"\0"
-    if prefix.index(b"\0") != len(prefix) - 1:
-        raise ValueError(f"node type {node_type!r} contains a zero byte, which separates type and id; rename it")
-    # Two maps in C: a generator's frames would cost twice the hash.
-    return np.fromiter(map(xxhash.xxh3_64_intdigest, map(prefix.__add__, ids)), np.uint64, len(ids))
 
 
 def mixed_seed(seed: int) -> np.uint64:

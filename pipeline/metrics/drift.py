@@ -17,13 +17,14 @@ from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import measure_rankme
 from pipeline.evaluation.table_report import report_stability
 from pipeline.ingest.figures import IngestFigures
+from pipeline.ingest.ids import keys_of
 from pipeline.ingest.parse_rules import parse_rules
 from pipeline.locations import Location
 from pipeline.metrics.attribute_retention import AttributeComparison, AttributeFiles, measure_attributes
 from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, NotComparableError, changed_key, why_no_baseline
 from pipeline.metrics.graph_retention import GraphComparison, NightGraph, measure_graph
 from pipeline.metrics.scored_lists import rows_of_sources
-from pipeline.metrics.scored_tables import VectorFiles, keys_of, read_sampled_table
+from pipeline.metrics.scored_tables import VectorFiles, read_sampled_table
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
 from pipeline.workspace import Workspace

@@ -18,8 +18,8 @@ from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.ranking import GroundTruth
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import ranking_figures
+from pipeline.ingest.ids import keys_of
 from pipeline.locations import Location
-from pipeline.metrics.scored_tables import keys_of
 from pipeline.metrics.train_pairs import Ends, PairBatches, TrainPairs, both_ways
 
 

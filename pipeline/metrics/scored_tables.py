@@ -17,11 +17,10 @@ from pipeline.evaluation.sampling import KeySample
 from pipeline.evaluation.table import Pairs, Table
 from pipeline.ingest.counts import total
 from pipeline.ingest.id_match import are_swapped, match_ids, why_no_match
-from pipeline.ingest.ids import one_type
+from pipeline.ingest.ids import keys_of, one_type
 from pipeline.ingest.parse import ParseRules, parse
 from pipeline.ingest.pieces import ParseTask
 from pipeline.ingest.sources import join_names
-from pipeline.kernels.hashing import node_keys
 from pipeline.locations import Location
 from pipeline.metrics.train_pairs import DistinctCounts
 
@@ -163,15 +162,6 @@ def runs_of_types(batch: pa.RecordBatch) -> Iterator[tuple[str, int, int]]:
     for node_type, stop in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
         yield node_type, first, stop
         first = stop
-
-
-def keys_of(node_type: str, ids: pa.Array) -> NDArray[np.uint64]:
-    """Return the keys of nodes of one type by their ids, (n,) uint64."""
-    keys = np.empty(len(ids), np.uint64)
-    for start in range(0, len(ids), _BATCH_ROWS):
-        batch = ids.slice(start, _BATCH_ROWS)
-        keys[start : start + len(batch)] = node_keys(node_type, batch.cast(pa.string()).cast(pa.binary()).to_pylist())
-    return keys
 
 
 def label_matrix(

@@ -20,7 +20,8 @@ from pipeline.errors import InputError, StorageError
 from pipeline.ingest.attributes.numbering import AttributeNodes
 from pipeline.ingest.figures import IndexFigures, IngestFigures
 from pipeline.ingest.held_pairs import MOST_SLOTS
-from pipeline.kernels.hashing import hash_nodes, hash_pairs, node_keys
+from pipeline.ingest.ids import keys_of
+from pipeline.kernels.hashing import hash_nodes, hash_pairs
 from pipeline.locations import Location
 from pipeline.stages.outcome import Outcome, OutputFile, describe_engine_files, describe_task_files
 from pipeline.stages.pair_numbers import PairNumbersPayload, number_pairs
@@ -261,7 +262,7 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
         first, stop = np.searchsorted(place, [number, number + 1]).tolist()  # sorted by it first
         ids = table["node_id"].slice(first, stop - first)
         _refuse_disorder(ids, payload.file)
-        node_key[first:stop] = _keys_of(node_type, ids)
+        node_key[first:stop] = keys_of(node_type, ids)
         types[node_type] = start + first, start + stop
         linked[node_type] = int(pc.sum(pc.greater(table["degree"].slice(first, stop - first), 0)).as_py())
     sums = {name: table[name].to_numpy().copy() for name in table.column_names if name not in ("place", "node_id")}
@@ -286,15 +287,6 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     if main := [pa.array(sums[name]) for name in MAIN_NODES.schema.names if name in sums]:
         storage.write_arrow(attempt.path("main", "arrow"), pa.Table.from_arrays(main, schema=MAIN_NODES.schema))
     return NumberResult(types, linked, int((degree == 0).sum()))
-
-
-def _keys_of(node_type: str, ids: pa.ChunkedArray) -> np.ndarray:
-    """Return the keys of nodes of one type; (n,) uint64."""
-    node_key = np.empty(len(ids), np.uint64)
-    for first in range(0, len(ids), _ROWS_AT_ONCE):
-        some = ids.slice(first, _ROWS_AT_ONCE).cast(pa.string()).cast(pa.binary())
-        node_key[first : first + len(some)] = node_keys(node_type, some.to_pylist())
-    return node_key
 
 
 def _refuse_disorder(ids: pa.ChunkedArray, file: Location) -> None:

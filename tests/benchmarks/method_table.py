@@ -44,7 +44,8 @@ from pipeline.evaluation.ranking import unit_rows  # noqa: E402
 from pipeline.evaluation.scoring import rank_pairs  # noqa: E402
 from pipeline.evaluation.table import Pairs, Table  # noqa: E402
 from pipeline.ingest.run_date import end_of  # noqa: E402
-from pipeline.kernels.hashing import hash_nodes, node_keys  # noqa: E402
+from pipeline.kernels.hashing import hash_nodes  # noqa: E402
+from pipeline.kernels.node_keys import node_keys  # noqa: E402
 from pipeline.stages.opening import OpenOptions, open_workspace  # noqa: E402
 from pipeline.tuning.embedder import Embedder, Vectors  # noqa: E402
 from pipeline.tuning.options import TuneOptions  # noqa: E402

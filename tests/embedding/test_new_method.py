@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import graphquilt
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from pipeline.kernels.random_projection import very_sparse_projection
 from tests.conftest import ROOT
 from tests.stages.chains import config_for, friends, to_toml, users_and_items, write_rows

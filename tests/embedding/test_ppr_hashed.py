@@ -16,7 +16,7 @@ from pipeline.embedding.methods import EMBEDDING
 from pipeline.embedding.ppr.hashed import hashed_rows, reads_blocks, threshold_for
 from pipeline.embedding.ppr.walk_graph import WalkGraph
 from pipeline.embedding.settings import GraphSummary, Settings
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from pipeline.kernels.ppr_chebyshev_bounds import ROUNDING
 from schemas.tables import WEIGHT_UNIT
 from tests.oracles.hashed_rows import bounded_rows, places_of, word_of

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.new_sources import LONGEST, NewSourceMetrics, score_new_sources
 from pipeline.evaluation.table import Pairs, Table
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 
 ITEMS, GROUPS = 600, 6
 

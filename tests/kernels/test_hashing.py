@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kernels.hashing import hash_cells, hash_nodes, hash_pairs, node_keys, order_of_hashes, splitmix64
+from pipeline.kernels.hashing import hash_cells, hash_nodes, hash_pairs, order_of_hashes, splitmix64
 
 WORD = 2**64 - 1
 words = st.integers(0, WORD)
@@ -60,25 +59,6 @@ def test_bits_are_balanced_for_consecutive_keys() -> None:
     for bit in range(64):
         ones = np.count_nonzero(cells >> np.uint64(bit) & np.uint64(1)) / cells.size
         assert abs(ones - 0.5) < 5 * np.sqrt(0.25 / cells.size)
-
-
-@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.lists(st.binary()))
-def test_node_keys_hash_type_zero_id(node_type: str, ids: list[bytes]) -> None:
-    want = [xxhash.xxh3_64(node_type.encode("utf-8") + bytes([0]) + one).intdigest() for one in ids]
-    keys = node_keys(node_type, ids)
-    assert keys.dtype == np.uint64
-    assert keys.tolist() == want
-
-
-def test_node_keys_never_change() -> None:
-    # Frozen: with other keys, no two releases would share a coordinate system.
-    assert node_keys("user", [b"42", b""]).tolist() == [16274034637320737580, 15308295375035505810]
-
-
-def test_type_and_id_cannot_be_confused() -> None:
-    assert node_keys("user", [b"1"]) != node_keys("use", [b"r1"])
-    with pytest.raises(ValueError, match="zero byte"):
-        node_keys("us\0er", [b"1"])
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from pipeline.metrics.attribute_retention import (
     AttributeComparison,
     AttributeFiles,

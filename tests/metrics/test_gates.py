@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.config.sections import GatesConfig
 from pipeline.evaluation.rankme import rankme
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from pipeline.publishing.release import rollback
 from pipeline.stages.chain import STAGE_NAMES
 from tests.stages.chains import Chain, Ended, Published, users_and_items, with_changes, write_rows

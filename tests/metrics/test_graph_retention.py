@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import codec
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from pipeline.metrics import graph_retention
 from pipeline.metrics.graph_retention import GraphComparison, NightGraph, measure_graph
 from pipeline.metrics.scored_tables import VectorFiles, read_sampled_table, read_scored_table

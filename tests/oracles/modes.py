@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from tests.oracles.dense_powers import UNIT, Dense, dense_powers
 from tests.oracles.simulator import ZERO_BELOW, Graph, Parameters
 

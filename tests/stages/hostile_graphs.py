@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from pipeline.kernels.random_projection import very_sparse_projection
 from tests.stages.chains import config_for, with_changes, write_rows
 

@@ -25,7 +25,7 @@ from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.rows import Rows
 from pipeline.embedding.settings import GraphSummary, Settings
 from pipeline.ingest.side_ids import as_numbers
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from pipeline.stages import partition
 from pipeline.tuning.pair_weights import PairWeights
 from pipeline.tuning.training_graph import read_training_graph

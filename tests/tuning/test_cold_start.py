@@ -8,7 +8,7 @@ import pytest
 from pipeline.blocks.arrays import Features
 from pipeline.embedding.cold_rows import mapped_rows
 from pipeline.kernels.hashed_ridge import RidgeSums, hashed_features, ridge_coefficients
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from pipeline.tuning.cold_start import NORMS, RIDGES, ColdSplit, choose_cold_start
 from pipeline.tuning.validation import K, RankingValidation, TrainPart
 

@@ -12,7 +12,7 @@ from graphquilt.interest_table import share_out
 from pipeline.codes.interest_tasks import find_interest_clusters
 from pipeline.config.interests import InterestsConfig
 from pipeline.embedding.in_memory import block_from_edges
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from pipeline.tuning.interests import InterestSplit, InterestSubject, choose_interests, without_matrix
 from pipeline.tuning.search import Candidate, Trial, VariantScore
 from pipeline.tuning.training_graph import TrainingGraph

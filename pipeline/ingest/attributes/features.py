@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Features
 from pipeline.ingest.attributes.rows import AttributeRules, rejected_row
+from pipeline.ingest.ids import keys_of
 from pipeline.ingest.rejected import REASONS, RowVerdict
 from pipeline.kernels.exact_sums import exact_sum, mean_of, scale_of
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 
 _CONSTANT_BELOW = 2.0**-1000  # a deviation that halves to nothing
 
@@ -175,5 +176,4 @@ def _hash_values(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64],
         at = np.flatnonzero(whole.is_valid().to_numpy(zero_copy_only=False))
         values = whole.drop_null()
     codes = values.dictionary_encode()
-    keys = node_keys(name, codes.dictionary.cast(pa.binary()).to_pylist())
-    return at, keys[codes.indices.to_numpy()]
+    return at, keys_of(name, codes.dictionary)[codes.indices.to_numpy()]

@@ -34,11 +34,11 @@ from pipeline.ingest.attributes.features import (
 from pipeline.ingest.attributes.rows import KINDS, AttributeRules, parse_attributes
 from pipeline.ingest.counts import Counts, total
 from pipeline.ingest.figures import AttributeFigures
+from pipeline.ingest.ids import keys_of
 from pipeline.ingest.key_names import key_names_of
 from pipeline.ingest.lake.snapshot import read_pins
 from pipeline.ingest.pieces import ParseTask, split_tasks
 from pipeline.ingest.sources import FileState, SourceFile, list_sources, select_unchanged, snapshots_of
-from pipeline.kernels.hashing import node_keys
 from pipeline.locations import Location
 from pipeline.storage import BATCHES
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord, TaskRunner
@@ -252,7 +252,7 @@ def parse_attribute_files(payload: ParseAttributesPayload, attempt: Attempt) -> 
             if batch.rejections.num_rows:
                 writer.write_batch(batch.rejections)
     rows = pa.Table.from_batches(batches, rules.schema).combine_chunks()
-    keys = node_keys(rules.node_type, rows["node_id"].cast(pa.binary()).to_pylist())
+    keys = keys_of(rules.node_type, rows["node_id"])
     bucket = (keys % np.uint64(payload.buckets)).astype(np.int64)
     slices = {
         int(number): rows.filter(pa.array(bucket == number)).combine_chunks().to_batches()[0]

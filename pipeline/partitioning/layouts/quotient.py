@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.blocks.arrays import Block, RowKind
 from pipeline.kernels.adjacency import ordered_adjacency
-from pipeline.kernels.hashing import node_keys
+from pipeline.kernels.node_keys import node_keys
 from pipeline.locations import Location
 from pipeline.partitioning.layouts.block_sets import (
     BlockLayout,
