@@ -138,7 +138,7 @@ def test_a_run_that_lost_its_lease_leaves_the_verdict_to_its_successor(
 
     def lose_lease(*arguments: Any) -> None:
         (held,) = leases._leases
-        held._lost = "another process took it"
+        held._loss = "another process took it"
         objects.write(verdict, b"of the successor")
         commit(*arguments)
 

@@ -69,7 +69,7 @@ def test_nothing_is_written_or_removed_after_a_lease_is_lost(folder: ObjectPath)
         run(folder, 1)
         before = names(folder)
         objects.write(folder / ".lock", b"{}")  # another process took it
-        held._lost = "another process took it"
+        held._loss = "another process took it"
         for change in changes(folder):
             with pytest.raises(LeaseLostError, match="stops without writing"):
                 change()
