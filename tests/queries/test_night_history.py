@@ -78,7 +78,7 @@ def test_a_date_counts_once_as_it_was_published_last(
 def test_without_a_history_there_are_no_nights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     night = night_of(tmp_path, FIRST)
     assert past_nights(night) == []
-    night.published.mkdir(parents=True)
-    (night.published / HISTORY).write_bytes(b"PAR1 no more")
+    night.table_folder.mkdir(parents=True)
+    (night.table_folder / HISTORY).write_bytes(b"PAR1 no more")
     assert past_nights(night) == []
     assert "metrics_history=left_out" in caplog.text
