@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.blocks.arrays import Block
+from pipeline.embedding.eigenvector_rows import reduce_rows, reduced_columns
 from pipeline.embedding.fact_files import Facts
 from pipeline.embedding.fold_in_recipes import one_step_at_row_norm
 from pipeline.embedding.method_keys import EigenvaluePower, NormDegreePower, RowNorm, SubspaceKeys
@@ -30,7 +31,8 @@ from pipeline.embedding.products import Multiplier, step_of_nodes
 from pipeline.embedding.rows import Rows
 from pipeline.embedding.settings import Settings
 from pipeline.embedding.sinks import Sink
-from pipeline.embedding.spectral import Plain, noise_share, raise_fading_rows, reduce_rows, reduced_columns, sum_of
+from pipeline.embedding.spectral import Plain, raise_fading_rows
+from pipeline.embedding.subspace_iteration import noise_share, sum_of
 from pipeline.kernels.elementary import log, power_or_zero
 from pipeline.kernels.random_projection import normal_projection
 from pipeline.kernels.rows import add_scaled, row_norms, scale_rows, unit_or_zero_scales

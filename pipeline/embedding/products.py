@@ -137,11 +137,11 @@ class TwoSides:
             power_or_zero(block.strength[slice(*items)], -settings.embedding.item_degree_power),
         )
 
-    def users_of(self, multiplier: Multiplier, x: Operand) -> Rows:
-        """D_U^-a B x: of items' rows that have been scaled by D_I^-b, M times these."""
+    def users_of(self, multiplier: Multiplier, x: Operand, scale: NDArray[np.float64] | None = None) -> Rows:
+        """D_U^-a B x, or with another scale: of items' rows that have been scaled by D_I^-b, M times these."""
         first, stop = self.users
         out = multiplier.buffers.take((stop - first, x.shape[1]))
-        return multiplier.multiply(x, out, first, self.items[0], self.to_user)
+        return multiplier.multiply(x, out, first, self.items[0], self.to_user if scale is None else scale)
 
     def items_of(
         self,

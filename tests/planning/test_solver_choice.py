@@ -1,5 +1,6 @@
 import pytest
 
+from pipeline.kernels.ppr_chebyshev_bounds import smallest_tolerance_of_halves
 from pipeline.planning.list_costs import SolverChoice, choose_solver, estimate_seconds, push_seconds
 
 
@@ -11,6 +12,16 @@ def choose(tolerance: float, sources: int = 1_000, entries: int = 1_600_000) -> 
 def test_an_error_that_float32_certifies_is_chebyshevs_and_a_smaller_one_is_pushed() -> None:
     assert choose(0.1, 10_000).solver == "chebyshev"
     assert choose(1e-5, 10_000).solver == "push"
+
+
+def test_lists_that_bfloat16_certifies_are_chebyshevs_sooner() -> None:
+    least = smallest_tolerance_of_halves(0.15, is_bipartite=True)
+    below, above = (
+        estimate_seconds(70_000, 1_600_000, 1_000, 100, tolerance, 0.15, is_bipartite=True)
+        for tolerance in (least * (1 - 1e-9), least)
+    )
+    assert above["push"] == pytest.approx(below["push"])
+    assert above["chebyshev"] < 0.85 * below["chebyshev"]
 
 
 def test_the_reason_names_the_choice_its_seconds_and_the_others() -> None:
