@@ -72,3 +72,4 @@ from pipeline.storage.locks import lock
 from pipeline.storage.plain_rows import take_vectors
 from pipeline.storage.scratch_arrays import scratch_array
 from pipeline.storage.settings import StorageSettings, brief_requests, current_settings, use_settings
+from pipeline.storage.vector_parquet import VectorTableWriter
