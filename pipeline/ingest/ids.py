@@ -21,6 +21,7 @@ from pipeline.kernels.node_keys import keys_of_integers, keys_of_texts
 
 #: 4,096 characters of four bytes. Longer ones are rejected: they are some other column's text.
 MAX_ID_BYTES = 16_384
+_TRIED_FIRST = 64
 
 _ACCEPTED = "integers, decimal(p, 0), strings, or 16-byte UUIDs"
 
@@ -132,6 +133,7 @@ def canonical_int64(ids: pa.Array) -> pa.Array | None:
     if pa.types.is_int64(ids.type):
         return ids
     try:
+        pc.cast(ids[:_TRIED_FIRST], pa.int64())  # a cast makes a message for every text that it refuses
         numbers = pc.cast(ids, pa.int64())
     except pa.ArrowInvalid:
         return None

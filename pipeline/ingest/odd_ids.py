@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.ingest.rejected import mask_of
 from pipeline.kernels import id_texts
-from pipeline.kernels.id_texts import kinds_of_ids
+from pipeline.kernels.id_texts import kinds_of_ids, texts_like
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,29 @@ _BY_CODE: Mapping[int, str] = {
     id_texts.WITH_CONTROL: "with control characters",
     id_texts.WITH_QUOTE: "with a quote",
 }
-_WORDS = pa.array(
-    [b"null", b"none", b"nil", b"nan", b"n/a", b"na", b"\\n", b"<na>", b"#n/a", b"(null)", b"undefined", b"nat", b"-"]
+_WORDS = (
+    b"null",
+    b"none",
+    b"nil",
+    b"nan",
+    b"n/a",
+    b"na",
+    b"\\n",
+    b"<na>",
+    b"#n/a",
+    b"(null)",
+    b"undefined",
+    b"nat",
+    b"-",
 )
 _WIDE_BLANKS = "\u00a0\u3000\ufeff\u200b"  # no-break, ideographic, of a byte order mark, of no width
 _ONLY_BLANKS = r"^(?:[\t-\r ]|\xc2\xa0|\xe3\x80\x80|\xef\xbb\xbf|\xe2\x80\x8b)+$"  # these, as bytes of UTF-8
-_LONGEST_WORD = 9
 _LONGEST_SHAPE = 24
 
 
 def codes_of(ids: pa.Array) -> NDArray[np.uint8]:
     """Return what each id of a string column looks like, as :mod:`pipeline.kernels.id_texts` says; nulls are blank."""
-    offsets = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
-    return kinds_of_ids(offsets, _bytes_of(ids))
+    return kinds_of_ids(_offsets_of(ids), _bytes_of(ids))
 
 
 def may_have_blanks(ids: pa.Array) -> bool:
@@ -85,6 +95,10 @@ def _has_wide_blanks(ids: pa.Array) -> bool:
     return any(blank.encode() in text for blank in _WIDE_BLANKS)
 
 
+def _offsets_of(ids: pa.Array) -> NDArray[np.int32]:
+    return np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
+
+
 def _bytes_of(ids: pa.Array) -> NDArray[np.uint8]:
     return np.frombuffer(ids.buffers()[2] or b"", np.uint8)
 
@@ -98,10 +112,10 @@ def odd_ids(ids: pa.Array) -> dict[str, OddIdCount]:
         is_padded = mask_of(pc.not_equal(pc.utf8_trim(ids, characters=_WIDE_BLANKS), ids))
         codes[is_padded & (codes == id_texts.TEXT)] = id_texts.PADDED
     counts: dict[str, OddIdCount] = {}
-    words = np.flatnonzero((codes == id_texts.TEXT) & (pc.binary_length(ids).to_numpy() <= _LONGEST_WORD))
+    words = texts_like(_WORDS, codes, _offsets_of(ids), _bytes_of(ids))
     if words.size:
         short = pc.utf8_lower(ids.take(pa.array(words))).cast(pa.binary())
-        words = words[mask_of(pc.is_in(short, value_set=_WORDS))]
+        words = words[mask_of(pc.is_in(short, value_set=pa.array(_WORDS)))]
     if words.size:
         counts[_NULL_WORDS] = OddIdCount(int(words.size), ids[int(words[0])].as_py())  # a word is nobody's id
         codes[words] = id_texts.INTEGER  # counted

@@ -90,7 +90,7 @@ class TextCodes:
         if self._offsets[self._texts] + size > self._data.size:
             self._data = _larger(self._data, int(self._offsets[self._texts]) + size)
         if 2 * (self._texts + texts) > self._table.size:
-            table = np.zeros(1 << (4 * (self._texts + texts)).bit_length(), np.uint64)
+            table = np.zeros(1 << (2 * (self._texts + texts)).bit_length(), np.uint64)
             place_texts(_hashes(self._offsets[: self._texts + 1], self._data), table)
             self._table = table
 

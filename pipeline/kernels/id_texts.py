@@ -1,9 +1,11 @@
 """What ids that are text look like: integers, numbers of another kind, blanks, or just text."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import In, Out, kernel
+from pipeline.kernels.array_types import In, InMatrix, Out, inner_kernel, kernel
 
 #: A canonical int64; text; only blanks; blanks around; a NUL inside; other control characters, such as line ends;
 #: a quote; "1.0"; "1e3"; "007", "+7", "-0"; an integer beyond 64 bits.
@@ -33,14 +35,41 @@ def kinds_of_ids(offsets: NDArray[np.int32], data: NDArray[np.uint8]) -> NDArray
     return kinds
 
 
+def texts_like(
+    words: Sequence[bytes], kinds: NDArray[np.uint8], offsets: NDArray[np.int32], data: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    """Return which texts have the length and the first letter, small or capital, of one of some words.
+
+    ``kinds``, ``offsets`` and ``data`` as of :func:`kinds_of_ids`; only what is TEXT counts.
+    """
+    begins = np.zeros((max(map(len, words)) + 1, 256), np.uint8)
+    for word in words:
+        begins[len(word), [ord(word[:1].lower()), ord(word[:1].upper())]] = True
+    rows = np.empty(kinds.size, np.int64)
+    return rows[: _texts_like(begins, kinds, offsets, data, rows)]
+
+
 @kernel
+def _texts_like(
+    begins: InMatrix[np.uint8], kinds: In[np.uint8], offsets: In[np.int32], data: In[np.uint8], rows: Out[np.int64]
+) -> int:
+    count = 0
+    for i in range(kinds.size):
+        size = offsets[i + 1] - offsets[i]
+        if kinds[i] == TEXT and size < len(begins) and begins[size, data[offsets[i]]]:
+            rows[count] = i
+            count += 1
+    return count
+
+
+@inner_kernel
 def _after_digits(data: In[np.uint8], at: int, stop: int) -> int:
     while at < stop and _0 <= data[at] <= _9:
         at += 1
     return at
 
 
-@kernel
+@inner_kernel
 def _fits(data: In[np.uint8], first: int, stop: int, is_negative: bool) -> bool:
     """Whether digits without leading zeros are an int64."""
     if stop - first != _DIGITS:
@@ -53,7 +82,7 @@ def _fits(data: In[np.uint8], first: int, stop: int, is_negative: bool) -> bool:
     return True
 
 
-@kernel
+@inner_kernel
 def _kind_of_text(data: In[np.uint8], start: int, stop: int, is_clean: bool) -> int:
     if is_clean and start < stop:
         return TEXT
@@ -76,7 +105,7 @@ def _kind_of_text(data: In[np.uint8], start: int, stop: int, is_clean: bool) -> 
     return WITH_QUOTE if has_quote else TEXT
 
 
-@kernel
+@inner_kernel
 def _kind_of(data: In[np.uint8], start: int, stop: int, is_clean: bool) -> int:
     has_sign = start < stop and (data[start] == _PLUS or data[start] == _MINUS)
     first = start + 1 if has_sign else start

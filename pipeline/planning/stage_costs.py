@@ -28,8 +28,8 @@ from pipeline.planning.walk_costs import walk_cost
 _ROW, _TEXT_ROW = 4.0e-7, 7.6e-7
 #: The same where one task adds up the pairs that it has read, and where one numbers them; a node of these.
 _HELD_ROW, _NUMBERED_PAIR, _NUMBERED_ID = 1.6e-7, 9e-8, 7e-7
-#: Bytes of a row, and of a pair, that such a task holds.
-_HELD_ROW_BYTES, _PLACED_PAIR_BYTES = 32, 8
+#: Text ids next to integers there; bytes of a row, of a pair, and of a text beside its own, that such a task holds.
+_HELD_TEXT, _HELD_ROW_BYTES, _PLACED_PAIR_BYTES, _HELD_TEXT_BYTES = 2.0, 32, 8, 90
 #: An edge whose ends are counted and numbered, with ids; more where the tables of nodes that ends are looked up in lie
 #: in memory, so many bytes a node; a node that is sorted in and numbered.
 _NUMBERED_EDGE, _FAR_NUMBERED_EDGE, _NUMBERED_NODE, _LOOKED_UP_NODE_BYTES = 2.6e-7, 3e-7, 1.2e-6, 40
@@ -149,16 +149,26 @@ def stage_costs(config: PipelineConfig, run: RunCounts) -> Mapping[str, StageCos
     }
 
 
+def _text_bytes(run: RunCounts) -> int:
+    """Return what one task holds of the distinct ids that are texts: as they came, and in order."""
+    return run.graph.nodes * (_HELD_TEXT_BYTES + 2 * run.graph.id_bytes) if run.is_text else 0
+
+
+def _parsed_bytes(run: RunCounts) -> int:
+    """Return what one task holds that adds up the pairs of all rows."""
+    return run.size.rows * _HELD_ROW_BYTES + _text_bytes(run)
+
+
 def _takes_one_task(config: PipelineConfig, run: RunCounts) -> bool:
-    """Whether ingest adds up pairs of integers in the task that reads them, so that index can number them in one."""
+    """Whether ingest adds up pairs in the task that reads them, so that index can number them in one."""
     adds_days = config.lineage.full_every > 1
-    task_bytes = run.size.rows * _HELD_ROW_BYTES
-    return run.slots <= MOST_SLOTS and not run.is_text and not adds_days and task_bytes <= config.partition.worker_bytes
+    return run.slots <= MOST_SLOTS and not adds_days and _parsed_bytes(run) <= config.partition.worker_bytes
 
 
 def _ingest(config: PipelineConfig, run: RunCounts) -> StageCost:
     if _takes_one_task(config, run):
-        return StageCost(run.size.rows * _HELD_ROW, 1, max(_PARSED_BYTES, run.size.rows * _HELD_ROW_BYTES))
+        seconds = run.size.rows * _HELD_ROW * (_HELD_TEXT if run.is_text else 1.0)
+        return StageCost(seconds, 1, max(_PARSED_BYTES, _parsed_bytes(run)))
     seconds = run.size.rows * (_TEXT_ROW if run.is_text else _ROW)
     if run.engine == "spark":
         return StageCost(_SHUFFLED * seconds, run.size.tasks, max(_PARSED_BYTES, _MOVED_BYTES))
@@ -175,9 +185,11 @@ def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
     graph = run.graph
     if _takes_one_task(config, run) and not config.has_relations and not config.attributes:
         seconds = graph.edges * _NUMBERED_PAIR + graph.nodes * _NUMBERED_ID
+        seconds *= _HELD_TEXT if run.is_text else 1.0
         if config.evaluate.source == "holdout":
             seconds += graph.edges * _SPLIT_EDGE
         task_bytes = graph.edges * _PLACED_PAIR_BYTES + graph.nodes * _NUMBERED_NODE_BYTES
+        task_bytes += _text_bytes(run)
         return StageCost(seconds, 1, max(_PARSED_BYTES, task_bytes, min(graph.nodes, _FILE_NODES) * _NODE_FILE_BYTES))
     far = _FAR_NUMBERED_EDGE * _share_in_memory(graph.nodes, _LOOKED_UP_NODE_BYTES)
     seconds = graph.edges * (_NUMBERED_EDGE + far) + graph.nodes * _NUMBERED_NODE

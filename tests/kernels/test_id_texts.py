@@ -7,15 +7,20 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pipeline.kernels import id_texts
-from pipeline.kernels.id_texts import kinds_of_ids
+from pipeline.kernels.id_texts import kinds_of_ids, texts_like
+
+
+def buffers(texts: list[str]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    array = pa.array(texts, pa.string())
+    offsets = np.frombuffer(array.buffers()[1], np.int32)[: len(texts) + 1]
+    return offsets, np.frombuffer(array.buffers()[2] or b"", np.uint8)
 
 
 def kinds(texts: list[str]) -> list[int]:
-    array = pa.array(texts, pa.string())
-    offsets = np.frombuffer(array.buffers()[1], np.int32)[: len(texts) + 1]
-    return kinds_of_ids(offsets, np.frombuffer(array.buffers()[2] or b"", np.uint8)).tolist()
+    return kinds_of_ids(*buffers(texts)).tolist()
 
 
 def oracle(text: str) -> int:
@@ -46,6 +51,20 @@ edges = st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 0, 10**18, 10
 @example(["-", "+", ".", "-0", "e5", "1e", "1.e5", "", " "])
 def test_every_text_is_of_the_kind_that_regular_expressions_say(texts: list[str]) -> None:
     assert kinds(texts) == [oracle(text) for text in texts]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["NULL", "nil", "nobody", "-", "1", "\\N", ""])
+        | st.text(st.sampled_from("nN-u\\1"), max_size=5)
+    )
+)
+def test_texts_like_words_have_their_length_and_first_letter(texts: list[str]) -> None:
+    words = ["null", "Nil", "-", "\\n"]
+    rows = texts_like([word.encode() for word in words], kinds_of_ids(*buffers(texts)), *buffers(texts))
+    shapes = {(len(word), word[0].lower()) for word in words}
+    is_like = [oracle(text) == id_texts.TEXT and (len(text), text[0].lower()) in shapes for text in texts]
+    assert rows.tolist() == np.flatnonzero(is_like).tolist()
 
 
 def test_offsets_outside_of_the_bytes_are_refused() -> None:
