@@ -112,7 +112,7 @@ class Features:
         return Features.of_counts(counts, self.key[entries], self.value[entries])
 
 
-def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+def offsets_of(counts: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return where lists of such lengths begin that stand one after the other, and where the last ends; (n + 1,)."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
 

@@ -14,5 +14,4 @@ def find_earlier(node_key: NDArray[np.uint64], earlier_key: NDArray[np.uint64]) 
     Two nodes of one key, as there may be in a graph of 2**32 nodes, both get the first one's place.
     """
     rows = pc.index_in(pa.array(node_key.view(np.int64)), pa.array(earlier_key.view(np.int64)))
-    places: NDArray[np.int64] = rows.fill_null(-1).to_numpy().astype(np.int64)
-    return places
+    return rows.fill_null(-1).to_numpy().astype(np.int64)

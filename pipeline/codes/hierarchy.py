@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.linkage import NOBODY, densest_neighbors
-from pipeline.kernels.modularity import TwoSidedGraph, contract, number_labels
+from pipeline.kernels.modularity import NOBODY, TwoSidedGraph, contract, densest_neighbors, number_labels
 
 #: Reads of all links that merging takes at most. A hub with thousands of equal neighbours would take one for each:
 #: from then on every cluster is merged with its densest neighbour at once, which may be an inversion [Gowalla: 60].
@@ -52,8 +51,7 @@ def _components(first: NDArray[Any], second: NDArray[Any], n: int) -> NDArray[np
     from scipy.sparse.csgraph import connected_components
 
     pairs = coo_array((np.ones(first.size, np.int8), (first, second)), shape=(n, n))
-    label: NDArray[np.int32] = connected_components(pairs, directed=False)[1].astype(np.int32)
-    return label
+    return connected_components(pairs, directed=False)[1].astype(np.int32)
 
 
 def merge_clusters(graph: TwoSidedGraph) -> Merges:

@@ -101,5 +101,4 @@ def _mix(mean: NDArray[np.float32], own: NDArray[np.float32], own_share: float) 
         sums += rows * (share / np.where(length > 0, length, _NO_NORM))[:, None].astype(np.float32)
     length = row_norms(sums)
     scale = row_norms(own) / np.where(length > 0, length, _NO_NORM)
-    query: NDArray[np.float32] = sums * scale[:, None].astype(np.float32)
-    return query
+    return sums * scale[:, None].astype(np.float32)

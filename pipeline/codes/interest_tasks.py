@@ -164,8 +164,7 @@ def count_large(label: NDArray[np.int32], degree: NDArray[np.int64], clusters: i
 
 def read_interest_clusters(file: Location) -> NDArray[np.int32]:
     """Map the cluster of every node, by node number."""
-    cluster: NDArray[np.int32] = storage.column(storage.map_arrow(file), "cluster")
-    return cluster
+    return storage.column(storage.map_arrow(file), "cluster")
 
 
 def read_like_shares(file: Location) -> LikeShares:

@@ -83,5 +83,4 @@ class LikeShares:
         at = np.minimum(np.searchsorted(codes, pair_codes), max(codes.size - 1, 0))
         share = np.where(codes[at] == pair_codes, self.share[at], 0.0)
         total = interests.weight / interests.share
-        weight: NDArray[np.float32] = ((interests.weight + strength * share) / (total + strength)).astype(np.float32)
-        return weight
+        return ((interests.weight + strength * share) / (total + strength)).astype(np.float32)

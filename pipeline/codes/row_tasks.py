@@ -17,9 +17,14 @@ from pipeline.blocks.earlier_nodes import find_earlier
 from pipeline.codes.code_files import NO_CLUSTER, ClusterCodes, NodeClusters
 from pipeline.codes.code_tasks import CodeFigures, EarlierCodes
 from pipeline.codes.kept_codes import KeptFigures, extend_codes, keep_tokens
-from pipeline.codes.residuals import find_residual_codes, keep_residual_codes
 from pipeline.codes.row_cells import cut_cells
-from pipeline.codes.row_trees import TreeSize, find_row_clusters, keep_row_clusters
+from pipeline.codes.row_trees import (
+    TreeSize,
+    find_residual_codes,
+    find_row_clusters,
+    keep_residual_codes,
+    keep_row_clusters,
+)
 from pipeline.kernels.balanced_means import mean_rows
 from pipeline.kernels.hashing import splitmix64
 from pipeline.locations import Location
@@ -93,8 +98,7 @@ def cut_type(payload: CellCutPayload, attempt: Attempt) -> None:
         has_code = cluster != NO_CLUSTER
         cell = payload.origin.cells_of(cluster[has_code], first, stop) - first
         cuts = mean_rows(rows[has_code], cell.astype(np.int32), stop - first)
-    with attempt.path(CUTS, "npy").open("wb") as file:
-        np.save(file, cuts)
+    np.save(attempt.path(CUTS, "npy"), cuts)
 
 
 @dataclass(frozen=True)
@@ -111,17 +115,11 @@ class CellPayload:
     origin: CellOrigin | None
 
 
-@dataclass(frozen=True)
-class CellFigures:
-    """What a cell's task found; ``apart``: earlier clusters that have fallen apart."""
-
-    apart: int = 0
-
-
-def cluster_cell(payload: CellPayload, attempt: Attempt) -> CellFigures:
+def cluster_cell(payload: CellPayload, attempt: Attempt) -> int:
     """Task: the clusters of a cell's rows, or their numbers in codebooks, from 0 or from an earlier night's on.
 
     Of new clusters, the code; where there was an earlier night, the number of the cluster beside it in its place.
+    Returns how many earlier clusters have fallen apart.
     """
     node_ix, rows = read_rows(payload.rows)
     rank, origin, size, apart = ranks_of(payload.node_arrays, node_ix), payload.origin, payload.size, 0
@@ -143,7 +141,7 @@ def cluster_cell(payload: CellPayload, attempt: Attempt) -> CellFigures:
     _write_columns(attempt.path(NODES, "arrow"), numbers, node_ix)
     if code is not None:
         _write_columns(attempt.path(CLUSTERS, "arrow"), code)
-    return CellFigures(apart)
+    return apart
 
 
 def _write_columns(path: Path, numbers: NDArray[np.int32], node_ix: NDArray[np.int64] | None = None) -> None:

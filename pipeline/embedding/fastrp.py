@@ -90,11 +90,9 @@ class TwoTower(Method):
         return number == self.rounds(settings) - 1
 
     def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
-        """Return the items' rows."""
         return block.rows_between(*settings.graph.target)
 
     def start(self, block: Block, settings: Settings) -> Operand:
-        """Ω of the items."""
         draw = start_rows if self.needs_noise_scales(0, settings) else start_operand
         return draw(block, slice(*self.exchanged_range(block, settings)), None, settings)
 
@@ -127,11 +125,9 @@ class Classic(Method):
         return max(number for number, weight in enumerate(weights, start=1) if weight)
 
     def needs_noise_scales(self, number: int, settings: Settings) -> bool:
-        """Return whether this round's rows are added to the sum."""
         return settings.embedding.iteration_weights[number] != 0
 
     def start(self, block: Block, settings: Settings) -> Operand:
-        """X_0 = D^β Ω."""
         draw = start_rows if self.needs_noise_scales(0, settings) else start_operand
         return draw(block, slice(None), _start_scale(block, slice(None), settings), settings)
 
@@ -142,7 +138,6 @@ class Classic(Method):
         return step_of_nodes(multiplier, x)
 
     def row_scales(self, strength: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
-        """Return what makes X_(number + 1) of the product."""
         return power_or_zero(strength, -1.0 if settings.embedding.transition == "random_walk" else -0.5)
 
     def weigh(
@@ -180,7 +175,6 @@ class Classic(Method):
         return total
 
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
-        """Return what N begins with."""
         return Rows.zeros(local.size, 0) if settings.is_shard else self.initial_total(block, local, settings)
 
     def power_sum(self, carried: Rows, number: int, settings: Settings) -> PowerSum | None:

@@ -20,7 +20,7 @@ from pipeline.config.model import PipelineConfig
 from pipeline.embedding import row_files
 from pipeline.embedding.methods import EMBEDDING, method_for
 from pipeline.embedding.ppr.list_request import exclusions_of
-from pipeline.embedding.ppr.lists import SolveResult, rounded_up, table_of_lists
+from pipeline.embedding.ppr.lists import rounded_up, table_of_lists
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, GraphFiles, WalkGraph
 from pipeline.embedding.round_tasks import rounds_of_block
 from pipeline.embedding.row_files import RowFormat
@@ -135,8 +135,8 @@ def rule_of(lists: ListsConfig) -> FilterRule:
     return FilterRule(coefficients, lists.alpha, lists.beta)
 
 
-def solve_filtered(payload: FilterPayload, attempt: Attempt) -> SolveResult:
-    """Task: the lists of a range of sources, those without edges too, which have empty ones."""
+def solve_filtered(payload: FilterPayload, attempt: Attempt) -> float:
+    """Task: the lists of a range of sources; returns the largest error bound. Those without edges have empty lists."""
     walks = WalkGraph.read(payload.graph)
     columns = walks.rows_between(*payload.columns)
     basis = np.zeros((columns[1] - columns[0], 0), np.float32)
@@ -151,7 +151,7 @@ def solve_filtered(payload: FilterPayload, attempt: Attempt) -> SolveResult:
     ]
     table = pa.concat_tables(pieces)
     storage.write_arrow(attempt.path("lists", "arrow"), table)
-    return SolveResult(float(table["error_bound"].to_numpy().max(initial=0.0)))
+    return float(table["error_bound"].to_numpy().max(initial=0.0))
 
 
 def _lists_of(

@@ -88,11 +88,9 @@ class LogTransition(Plain):
         return power_or_zero(block.strength, -1.0).astype(np.float32)[:, None]
 
     def carry_width(self, settings: Settings) -> int:
-        """Return the columns of the last two rounds' rows."""
         return 2 * self.width(1, settings)
 
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
-        """Return the random rows that the iteration starts from."""
         carried = Rows.zeros(local.size, self.carry_width(settings))
         columns = self.width(1, settings) - 1
         carried.values[:, :columns] = normal_projection(block.node_key[local], columns, settings.embedding.seed)
@@ -133,7 +131,6 @@ class LogTransition(Plain):
         return rows
 
     def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
-        """Return the sums over some rows that the next product or the factors follow from."""
         if number > self._last_product(settings):
             return {}
         facts = {"gram": gram(np.ascontiguousarray(rows.values[:, :-1]))}
@@ -162,7 +159,6 @@ class LogTransition(Plain):
         return {"transform": transform, "momentum": momentum, "noise_total": noise_total}
 
     def report(self, settings: Settings) -> dict[str, Any]:
-        """Return the rank and the largest singular values."""
         values = settings.facts["eigenvalues"]
         return {
             "rank": int(np.count_nonzero(values)),

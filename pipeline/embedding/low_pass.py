@@ -88,7 +88,6 @@ class LowPass(TwoTower):
         return small_settings(settings, spec.form)
 
     def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
-        """Return the factors of the product, T_k and T_k-1 in T_k+1."""
         return factors_of_items(number, settings)
 
     def cut(self, settings: Settings) -> float:
@@ -101,7 +100,6 @@ class LowPass(TwoTower):
         return 3 * settings.width
 
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
-        """Return T_0 = Ω."""
         return initial_terms(start_rows(block, local, None, settings))
 
     def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
@@ -117,7 +115,6 @@ class LowPass(TwoTower):
         return rows
 
     def report(self, settings: Settings) -> dict[str, Any]:
-        """Return the cut as a share of the largest eigenvalue."""
         return {"cut": (self.cut(settings) + 1.0) / 2.0, "largest_eigenvalue": float(settings.facts["largest"][0])}
 
 
@@ -128,7 +125,6 @@ class PlainLowPass(StepsOfNodes, LowPass):
     """
 
     def rounds(self, settings: Settings) -> int:
-        """Return a round for each degree."""
         return settings.embedding.filter_degree
 
     def needs_noise_scales(self, number: int, settings: Settings) -> bool:
@@ -140,11 +136,9 @@ class PlainLowPass(StepsOfNodes, LowPass):
         return small_settings(settings, PLAIN_SPECTRUM.form) if settings.embedding.cut is None else None
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
-        """Ω, or D^1/2 Ω."""
         return self._first_rows(block, slice(None), settings)
 
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
-        """Return T_0, the start."""
         return initial_terms(self._first_rows(block, local, settings))
 
     def _first_rows(self, block: Block, local: NDArray[np.int64] | slice, settings: Settings) -> NDArray[np.float32]:
@@ -157,11 +151,9 @@ class PlainLowPass(StepsOfNodes, LowPass):
         return float(settings.facts["cut"][0]) if cut is None else cut
 
     def report(self, settings: Settings) -> dict[str, Any]:
-        """Return the cut as a share of the largest eigenvalue."""
         return {"cut": self.cut(settings)}
 
     def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
-        """Set norms to d^q; with q = 0, to 1."""
         set_norms(rows, power_or_zero(nodes.strength, settings.embedding.norm_degree_power))
 
 

@@ -53,12 +53,10 @@ class FileSink(Sink):
     """Writes a file each time, of the attempt's."""
 
     def __init__(self, attempt: Attempt, settings: Settings, block: Block | None = None) -> None:
-        """Take the attempt whose files they are."""
         super().__init__(settings, block)
         self._attempt = attempt
 
     def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
-        """Write rows by their node numbers, ascending."""
         has_noise_scale = role == "rows" and not self._settings.is_shard
         form = RowFormat(rows.values.shape[1], self._settings.first_column, has_noise_scale=has_noise_scale)
         row_files.write_rows(self._attempt.path(role, BATCHES), node_ix, rows, form)
@@ -68,12 +66,10 @@ class MemorySink(Sink):
     """Keeps the rows."""
 
     def __init__(self, settings: Settings, block: Block) -> None:
-        """Start with none."""
         super().__init__(settings, block)
         self.held: list[tuple[str, NDArray[np.int64], Rows]] = []
 
     def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
-        """Keep rows by their node numbers, ascending."""
         self.held.append((role, node_ix, rows))
 
 
@@ -81,7 +77,6 @@ class TableSink(Sink):
     """Copies rows into those of all nodes."""
 
     def __init__(self, settings: Settings, block: Block) -> None:
-        """Start with zeros."""
         super().__init__(settings, block)
         self.rows = Rows.zeros(settings.graph.nodes, settings.dim)
 

@@ -42,19 +42,15 @@ class Largest(TwoTower):
     """
 
     def rounds(self, settings: Settings) -> int:
-        """Return a fixed number."""
         return _POWER_ROUNDS
 
     def needs_noise_scales(self, number: int, settings: Settings) -> bool:
-        """Return False."""
         return False
 
     def width(self, number: int, settings: Settings) -> int:
-        """Return 1."""
         return 1
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
-        """Return ones."""
         first, stop = self.exchanged_range(block, settings)
         return np.ones((stop - first, 1), np.float32)
 
@@ -69,7 +65,6 @@ class Largest(TwoTower):
         return 2
 
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
-        """Return ones."""
         return Rows(np.ones((local.size, 2), np.float32), np.zeros(local.size))
 
     def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
@@ -79,7 +74,6 @@ class Largest(TwoTower):
         return rows
 
     def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
-        """Return the largest ratio of these rows."""
         before = carried.values[:, 0].astype(np.float64)
         if number:
             before /= settings.facts["largest"][0]
@@ -88,7 +82,6 @@ class Largest(TwoTower):
         return {"ratio": np.array([ratio.max(initial=0.0)])}
 
     def reduce_facts(self, number: int, local: Sequence[Facts], settings: Settings) -> Facts:
-        """Return the bound, rounded up."""
         bound = max(float(facts["ratio"][0]) for facts in local)
         if bound <= 0.0:
             return {"largest": np.ones(1)}
@@ -105,31 +98,24 @@ class Spectrum(TwoTower):
     """
 
     def prelude(self, settings: Settings) -> Settings | None:
-        """Return the settings of the largest eigenvalue."""
         return replace(settings, form="largest")
 
     def rounds(self, settings: Settings) -> int:
-        """Return a fixed number."""
         return _MOMENT_ROUNDS
 
     def needs_noise_scales(self, number: int, settings: Settings) -> bool:
-        """Return False."""
         return False
 
     def width(self, number: int, settings: Settings) -> int:
-        """Return the probes."""
         return _PROBES
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
-        """Return the probes' rows."""
         return _probes(block.node_key[slice(*self.exchanged_range(block, settings))], settings)
 
     def multiply(self, multiplier: Multiplier, x: Operand, number: int, settings: Settings, sink: Sink) -> Rows:
-        """One step of P."""
         return step_of_items(multiplier, x, settings)
 
     def factors(self, number: int, settings: Settings) -> tuple[float, float, float]:
-        """Return the factors of the product, T_k and T_k-1 in T_k+1."""
         return factors_of_items(number, settings)
 
     def carry_width(self, settings: Settings) -> int:
@@ -137,7 +123,6 @@ class Spectrum(TwoTower):
         return 3 * _PROBES
 
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
-        """Return T_0, the probes."""
         return initial_terms(_probes(block.node_key[local], settings))
 
     def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
@@ -169,7 +154,6 @@ class StepsOfNodes:
     """What a method of P becomes on one type of nodes: S = D^-1/2 A D^-1/2, whose spectrum is [-1, 1] as it is."""
 
     def exchanged_range(self, block: Block, settings: Settings) -> tuple[int, int]:
-        """Return all rows."""
         return 0, block.node_ix.size
 
     def multiply(self, multiplier: Multiplier, x: Operand, number: int, settings: Settings, sink: Sink) -> Rows:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphquilt.interest_table import share_out
+from pipeline.blocks.arrays import offsets_of
 from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.ranking import measure_places, top_k, unit_rows
 from pipeline.evaluation.scoring import Queries
@@ -127,7 +128,7 @@ def with_own(interests: SourceQueries, own: SourceQueries) -> SourceQueries:
     lacks = np.flatnonzero(counts == 0)
     place = interests.indptr[lacks]
     return SourceQueries(
-        np.concatenate([np.zeros(1, np.int64), np.cumsum(np.maximum(counts, 1))]),
+        offsets_of(np.maximum(counts, 1)),
         np.insert(interests.weight, place, own.weight[lacks]),
         np.insert(interests.query, place, own.query[lacks], axis=0),
     )

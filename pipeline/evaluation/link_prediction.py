@@ -20,6 +20,7 @@ from pipeline.kernels.ranking import pair_scores
 Code = TypeVar("Code", bound=np.integer)
 
 MAX_DRAWS = 32  # with half of all candidates known, one negative in 4e9 is given up
+_SALT = 2**32  # keeps the draws of hard negatives apart from those of others of the same seed and pair
 MIN_CANDIDATES = 64  # fewer nodes of one degree are joined with their neighbours in degree
 
 
@@ -241,3 +242,49 @@ def _degree_step(degree: NDArray[np.int64]) -> NDArray[np.int64]:
     quarter = np.maximum(exponent - 2, 0)
     # Below 8 the shift is 0 and the step is the degree itself.
     return 4 * quarter + (degree >> quarter)
+
+
+def hard_negatives(
+    src: NDArray[np.int64],
+    dst: NDArray[np.int64],
+    nodes: Nodes,
+    train: NDArray[np.int64],
+    edge_codes: NDArray[np.int64],
+    seed: int,
+) -> NDArray[np.int64]:
+    """Replace each ``dst`` by the end of a short random walk from ``src`` that it is not known to be linked to.
+
+    A walk takes the fewest steps that lead past the neighbours to nodes of the type of ``dst``: two on a plain
+    graph, three between two types (what else do those like who like what I like?). Each step goes to one of the
+    neighbours with equal chance, so nodes with many ways to them are drawn more often: they are the harder
+    ones. Draws are hashes of (seed, keys of the pair, number of the draw), and neighbours are counted in the
+    order of their keys: the result depends neither on positions nor on the order of the pairs. ``src`` itself,
+    ``dst`` and ends of another type are never negatives.
+
+    train : (codes,) int64, sorted: ``pair_codes`` of the edges to walk along, in both directions. The other arguments,
+        and what is returned, are those of ``random_negatives``.
+    """
+    start, end = np.divmod(train, nodes.n)
+    by_key = np.argsort(nodes.node_key, kind="stable")
+    place = np.empty(nodes.n, np.int64)
+    place[by_key] = np.arange(nodes.n)
+    neighbor = by_key[np.sort(start * nodes.n + place[end]) % nodes.n]
+    degree = np.bincount(start, minlength=nodes.n)
+    first = np.cumsum(degree) - degree
+    steps = 2 if src.size == 0 or nodes.node_type[src[0]] == nodes.node_type[dst[0]] else 3
+
+    has_walk = degree[src] > 0
+    negative = np.full(src.size, -1, np.int64)
+    src, dst = src[has_walk], dst[has_walk]
+    words = splitmix64(hash_pairs(nodes.node_key[src], nodes.node_key[dst], seed) + np.uint64(_SALT))
+
+    def walk(pairs: NDArray[np.int64], attempt: int) -> NDArray[np.int64]:
+        at = src[pairs]
+        for step in range(steps):
+            share = unit_interval(splitmix64(words[pairs] + np.uint64(attempt * steps + step)))
+            at = neighbor[first[at] + (share * degree[at]).astype(np.int64)]
+        # A walk that ends in another type counts as one back to its start, which is never a negative.
+        return np.where(nodes.node_type[at] == nodes.node_type[dst[pairs]], at, src[pairs])
+
+    negative[has_walk] = draw_negatives(src, dst, nodes.n, edge_codes, walk)
+    return negative

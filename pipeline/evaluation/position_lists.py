@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.blocks.arrays import offsets_of
+
 
 @dataclass(frozen=True, eq=False)
 class PositionLists:
@@ -37,9 +39,7 @@ class PositionLists:
         is_new = np.ones(query.size, np.bool_)
         is_new[1:] = (np.diff(query) != 0) | (np.diff(position) != 0)
         query, position = query[is_new], position[is_new]
-        indptr = np.zeros(n_queries + 1, np.int64)
-        np.cumsum(np.bincount(query, minlength=n_queries), out=indptr[1:])
-        return cls(indptr, np.ascontiguousarray(position, np.int64))
+        return cls(offsets_of(np.bincount(query, minlength=n_queries)), np.ascontiguousarray(position, np.int64))
 
     @property
     def n_queries(self) -> int:
@@ -61,13 +61,11 @@ class PositionLists:
         is_wanted = np.zeros(self.n_queries, np.bool_)
         is_wanted[queries] = True
         lengths = self.lengths
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[queries])])
-        return PositionLists(indptr, self.positions[np.repeat(is_wanted, lengths)])
+        return PositionLists(offsets_of(lengths[queries]), self.positions[np.repeat(is_wanted, lengths)])
 
     def among(self, rows: NDArray[np.int64]) -> PositionLists:
         """The same lists with only the positions that are among ``rows``, ascending, counted in these."""
         place = np.searchsorted(rows, self.positions)
         is_kept = place < rows.size
         is_kept[is_kept] = rows[place[is_kept]] == self.positions[is_kept]
-        kept_before = np.concatenate([np.zeros(1, np.int64), np.cumsum(is_kept, dtype=np.int64)])
-        return PositionLists(kept_before[self.indptr], place[is_kept])
+        return PositionLists(offsets_of(is_kept)[self.indptr], place[is_kept])

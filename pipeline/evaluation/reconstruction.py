@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.blocks.arrays import offsets_of
 from pipeline.evaluation.link_prediction import pair_codes
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.table import Pairs, Table
@@ -75,8 +76,7 @@ def reconstruct(table: Table, train: Pairs, seed: int, sample: int | None = SAMP
     n = len(table.rows)
     edges = train.between_rows()
     src, dst = np.divmod(pair_codes(edges.src, edges.dst, n, undirected=True), n)
-    indptr = np.zeros(n + 1, np.int64)
-    np.cumsum(np.bincount(src, minlength=n), out=indptr[1:])
+    indptr = offsets_of(np.bincount(src, minlength=n))
     has_edge = np.flatnonzero(np.diff(indptr))
     sample_nodes = has_edge[sample_by_key(table.node_key[has_edge], sample, seed)]
     precisions = _Precisions(table)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import codec
-from pipeline.evaluation.cold_items import popularity_corrected, rank_cold_alone, slice_cold_nodes
 from pipeline.evaluation.link_prediction import (
     contains,
     degree_matched_negatives,
@@ -29,7 +28,13 @@ from pipeline.evaluation.ranking import (
 )
 from pipeline.evaluation.rankme import rankme
 from pipeline.evaluation.sampling import sample_by_key
-from pipeline.evaluation.slices import slice_by_activity, slice_by_popularity
+from pipeline.evaluation.slices import (
+    popularity_corrected,
+    rank_cold_alone,
+    slice_by_activity,
+    slice_by_popularity,
+    slice_cold_nodes,
+)
 from pipeline.evaluation.table import Pairs, Table, known_codes
 
 #: Sources ranked for a width curve: a thousand tell a hundredth apart.

@@ -69,8 +69,7 @@ def fit_shared_rows(rows: NDArray[np.float32], buckets: Buckets) -> NDArray[np.f
             sums = np.add.reduceat(rest[order], starts, axis=0, dtype=np.float64)
             counts = np.diff(starts, append=bucket.size)
             parts[number][order] = np.repeat((sums / counts[:, None]).astype(np.float32), counts, axis=0)
-    total: NDArray[np.float32] = np.sum(parts, axis=0, dtype=np.float32)
-    return total
+    return np.sum(parts, axis=0, dtype=np.float32)
 
 
 def share_alone(buckets: Buckets) -> float:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pipeline import codec
 from pipeline.evaluation.bootstrap import CONFIDENCE, RESAMPLES, bootstrap_intervals
 from pipeline.evaluation.classification import classify_nodes
-from pipeline.evaluation.hard_negatives import hard_negatives
 from pipeline.evaluation.link_prediction import (
     degree_matched_negatives,
+    hard_negatives,
     measure_auc,
     pair_codes,
     random_negatives,

@@ -1,11 +1,9 @@
-"""Logarithm, exponential and power in float64 with the same bits on every CPU.
+"""Logarithm and power in float64 with the same bits on every CPU.
 
 numpy and the C libraries pick their code by CPU, and the last bit with it. These use nothing but
 IEEE additions, multiplications, divisions and moves of exponent bits, each rounded once; the
 compiler may not fuse or reorder them. Polynomials are those of fdlibm (Sun Microsystems, 1993).
 """
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +22,10 @@ _EXP_UNDERFLOW = -745.1332191019412
 
 def log(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Natural logarithm, any shape; within 1 ulp. log(0) is -inf, of a negative number nan."""
-    return _map(_log_all, x)
-
-
-def exp(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Exponential, any shape; within 1 ulp where the result is a normal number."""
-    return _map(_exp_all, x)
+    argument = np.ascontiguousarray(x, np.float64)
+    result = np.empty(argument.size, np.float64)
+    _log_all(argument.reshape(-1), result)
+    return result.reshape(argument.shape)
 
 
 def power_or_zero(x: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
@@ -56,15 +52,6 @@ def power_or_zero(x: NDArray[np.float64], exponent: float) -> NDArray[np.float64
     result = np.empty(base.size, np.float64)
     _power_all(base.reshape(-1), float(exponent), result)
     return result.reshape(base.shape)
-
-
-def _map(
-    kernel: Callable[[NDArray[np.float64], NDArray[np.float64]], None], x: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    argument = np.ascontiguousarray(x, np.float64)
-    result = np.empty(argument.size, np.float64)
-    kernel(argument.reshape(-1), result)
-    return result.reshape(argument.shape)
 
 
 @ieee_kernel
@@ -178,12 +165,6 @@ def _log_all(x: In[np.float64], result: Out[np.float64]) -> None:
             result[i] = np.inf
         else:
             result[i] = np.nan
-
-
-@ieee_kernel
-def _exp_all(x: In[np.float64], result: Out[np.float64]) -> None:
-    for i in range(len(x)):
-        result[i] = np.nan if np.isnan(x[i]) else _exp_sum(x[i], 0.0)
 
 
 @ieee_kernel

@@ -24,6 +24,8 @@ from pipeline.kernels.csr import Csr, weight_of
 #: Share of a node's degree that a move has to gain: sums that are rounded must not move nodes to and fro.
 LEAST_GAIN = 1e-9
 _NO_BOUND = 2**62
+NOBODY = -1
+"""The neighbour of a cluster that has none."""
 
 
 class TwoSidedGraph(NamedTuple):
@@ -219,3 +221,34 @@ def _number(label: Out[np.int32], number: Out[np.int32]) -> int:
             labels += 1
         label[node] = number[old]
     return labels
+
+
+def densest_neighbors(graph: TwoSidedGraph) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the neighbour to which each cluster has the densest link, and the density.
+
+    The density of a link is its weight over the product of the clusters' sizes. Of equal densities the first cluster
+    is taken, so where there are links, at least two clusters choose each other.
+
+    Returns
+    -------
+    nearest (nodes,) int32, NOBODY without neighbours; density (nodes,) float64.
+    """
+    nodes = graph.size.size
+    nearest, density = np.full(nodes, NOBODY, np.int32), np.zeros(nodes)
+    _find_densest(read_only(graph), nearest, density)
+    return nearest, density
+
+
+@kernel
+def _find_densest(graph: TwoSidedGraph, nearest: Out[np.int32], density: Out[np.float64]) -> None:
+    indptr, neighbor, weight = graph.adjacency
+    for node in range(nearest.size):
+        for entry in range(indptr[node], indptr[node + 1]):
+            other = neighbor[entry]
+            if other <= node:  # each link once: its weight may be rounded another way at its other end
+                continue
+            link = weight_of(weight, entry) / (graph.size[node] * graph.size[other])
+            if link > density[node] or (link == density[node] and other < nearest[node]):
+                nearest[node], density[node] = other, link
+            if link > density[other] or (link == density[other] and node < nearest[other]):
+                nearest[other], density[other] = node, link

@@ -1,6 +1,6 @@
-"""Rows in one or two bytes an entry, for the way between parts.
+"""Rows in one or two bytes an entry, for the way between parts, and in one byte for readers.
 
-Columns are taken in fixed groups of 16. A row's group has one scale, a power of two, so that scaling rounds
+On the way, columns are taken in fixed groups of 16. A row's group has one scale, a power of two, so that scaling rounds
 nothing: an entry is its code times the scale. The codes of a group depend on nothing but its 16 entries.
 """
 
@@ -213,3 +213,24 @@ def _decode_half(codes: InMatrix[np.uint16], scales: InMatrix[np.uint8], x: OutM
             scale = _scale_of(scales[i, group], _HALF)
             for col in range(group * GROUP, min(group * GROUP + GROUP, x.shape[1])):
                 x[i, col] = np.float32(_value_of_half(codes[i, col]) * scale)
+
+
+def compact_rows(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return codes and scales: an entry is its code times its row's scale, off by at most half of the scale.
+
+    The scale is the row's largest entry over 127; a zero row has scale 0. Codes are rounded half to even. (Rows without
+    an entry above 2**-119 are further off: their scale is no normal float32.)
+
+    Parameters
+    ----------
+    rows : (n, dim) float32, finite.
+
+    Returns
+    -------
+    (n, dim) int8, from -127 to 127, and (n,) float32.
+    """
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    scale = largest / np.float32(_LARGEST_INT8)
+    # In float64: a quotient that float32 rounds to a half would get the wrong code.
+    codes = np.rint(rows / np.where(scale > 0, scale, 1.0).astype(np.float64)[:, None])
+    return np.clip(codes, -127, 127).astype(np.int8), scale

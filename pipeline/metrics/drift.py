@@ -20,9 +20,15 @@ from pipeline.ingest.figures import IngestFigures
 from pipeline.ingest.ids import keys_of
 from pipeline.ingest.parse_rules import parse_rules
 from pipeline.locations import Location
-from pipeline.metrics.attribute_retention import AttributeComparison, AttributeFiles, measure_attributes
 from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, NotComparableError, changed_key, why_no_baseline
-from pipeline.metrics.graph_retention import GraphComparison, NightGraph, measure_graph
+from pipeline.metrics.graph_retention import (
+    AttributeComparison,
+    AttributeFiles,
+    GraphComparison,
+    NightGraph,
+    measure_attributes,
+    measure_graph,
+)
 from pipeline.metrics.scored_lists import rows_of_sources
 from pipeline.metrics.scored_tables import VectorFiles, read_sampled_table
 from pipeline.release_tables.node_embeddings import EmbeddingFigures
@@ -76,13 +82,6 @@ class ListRetention:
 Comparison = GraphComparison | AttributeComparison | VectorDrift | ListDrift
 
 
-@dataclass(frozen=True)
-class DriftFigures:
-    """The figures of one comparison, as JSON values."""
-
-    figures: Mapping[str, Any]
-
-
 def measure_drift(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, baseline: Baseline | None
 ) -> tuple[dict[str, Any], list[TaskRecord[Any]]]:
@@ -108,20 +107,20 @@ def measure_drift(
             drift[name] = {"note": str(why)}
     tasks = TaskFolder(engine, workspace.work("evaluate"))
     records = tasks.run_named(measure_one, {f"drift-{name}": payload for name, payload in comparisons.items()})
-    drift |= {name: dict(record.result.figures) for name, record in zip(comparisons, records, strict=True)}
+    drift |= {name: dict(record.result) for name, record in zip(comparisons, records, strict=True)}
     return drift, tasks.records
 
 
-def measure_one(payload: Comparison, attempt: Attempt) -> DriftFigures:  # noqa: ARG001
-    """Task: one of the comparisons."""
+def measure_one(payload: Comparison, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+    """Task: the figures of one comparison, as JSON values."""
     if isinstance(payload, GraphComparison):
-        return DriftFigures(codec.to_values(measure_graph(payload)))
+        return codec.to_values(measure_graph(payload))
     if isinstance(payload, AttributeComparison):
         retention = measure_attributes(payload)
-        return DriftFigures({node_type: codec.to_values(share) for node_type, share in retention.items()})
+        return {node_type: codec.to_values(share) for node_type, share in retention.items()}
     if isinstance(payload, ListDrift):
-        return DriftFigures(codec.to_values(measure_lists(payload)))
-    return DriftFigures(measure_vectors(payload))
+        return codec.to_values(measure_lists(payload))
+    return measure_vectors(payload)
 
 
 def _require(baseline: Baseline | None, workspace: Workspace) -> Baseline:

@@ -10,10 +10,9 @@ from typing import Any
 from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.ingest.figures import IngestFigures
-from pipeline.metrics.attribute_retention import AttributeRetention
 from pipeline.metrics.baseline import OF_WEIGHTS, Baseline, changed_key, why_no_baseline
 from pipeline.metrics.drift import FEWEST_NODES, ListRetention
-from pipeline.metrics.graph_retention import FEWEST, GraphRetention, MedianRatio, Share
+from pipeline.metrics.graph_retention import FEWEST, AttributeRetention, GraphRetention, MedianRatio, Share
 from pipeline.metrics.next_day import next_day_figures
 from pipeline.publishing.gate import FIGURES, Figure
 from pipeline.publishing.listing import note_of

@@ -30,17 +30,17 @@ from pipeline.embedding.ppr.lists import threshold_of
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, GraphFiles, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.engine import Engine, Frame
-from pipeline.evaluation.filter_exact import exact_filter_scores
-from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ppr_exact import (
+from pipeline.evaluation.exact_scores import (
     ListRules,
     SampledLists,
     affordable_sources,
     broken_bounds,
     compare_lists,
     compare_vectors,
+    exact_filter_scores,
     exact_scores,
 )
+from pipeline.evaluation.position_lists import PositionLists
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.kernels.alias_tables import alias_tables
 from pipeline.kernels.ppr_chebyshev import chebyshev_scores
@@ -89,7 +89,7 @@ def check_exactly(
         ppr = config.ppr.model_copy(update={"solver": figures.solver, "across": figures.across})
         request = ListRequest(ppr, config.embedding.seed, sample.targets)
         answer = tasks.run(compare_sample, "exact", ExactnessPayload(sample, request, figures.error_kind))
-        return dict(answer.result.figures), tasks.records
+        return dict(answer.result), tasks.records
     rows, columns = sides_of_filter(config, graph["types"])
     basis: Location | None = None
     if figures.rank:  # the same bytes as those that lists were made with, which embed has removed
@@ -97,7 +97,7 @@ def check_exactly(
         basis = tasks.run(find_basis, BASIS, BasisPayload(files, settings)).file(BASIS)
     lists = config.lists.model_copy(update={"shards": None, "sources": None})
     comparison = tasks.run(compare_filtered, "exact", FilterExactnessPayload(sample, lists, rows, columns, basis))
-    return dict(comparison.result.figures), tasks.records
+    return dict(comparison.result), tasks.records
 
 
 @dataclass(frozen=True)
@@ -139,15 +139,8 @@ class FilterExactnessPayload:
     basis: Location | None
 
 
-@dataclass(frozen=True)
-class ExactnessResult:
-    """Figures of lists and of the solver's vectors, as JSON values."""
-
-    figures: Mapping[str, Any]
-
-
-def compare_sample(payload: ExactnessPayload, attempt: Attempt) -> ExactnessResult:  # noqa: ARG001
-    """Task: the figures of a table's lists."""
+def compare_sample(payload: ExactnessPayload, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
+    """Task: the figures of a table's lists and of the solver's vectors, as JSON values."""
     request, ppr = payload.request, payload.request.ppr
     walks = WalkGraph.read(payload.sample.graph, ppr.edge_degree_power)
     lists, rules, figures = _read_sample(payload.sample, walks)
@@ -158,10 +151,10 @@ def compare_sample(payload: ExactnessPayload, attempt: Attempt) -> ExactnessResu
     figures |= compare_lists(lists, exact, rules)
     if ppr.across != "parts":  # lists of parts are no one solver's
         figures["l1"] = compare_vectors(*_vectors(walks, request, lists.sources), exact)
-    return ExactnessResult({**figures, "errors": list(broken_bounds(figures))})
+    return {**figures, "errors": list(broken_bounds(figures))}
 
 
-def compare_filtered(payload: FilterExactnessPayload, attempt: Attempt) -> ExactnessResult:  # noqa: ARG001
+def compare_filtered(payload: FilterExactnessPayload, attempt: Attempt) -> Mapping[str, Any]:  # noqa: ARG001
     """Task: the figures of a table's lists by a filter."""
     walks = WalkGraph.read(payload.sample.graph)
     lists, rules, figures = _read_sample(payload.sample, walks)
@@ -171,7 +164,7 @@ def compare_filtered(payload: FilterExactnessPayload, attempt: Attempt) -> Exact
         basis = row_files.read_all(payload.basis, 0)[1].values
     exact = exact_filter_scores(walks.graph, lists.sources, rows, columns, basis, rule_of(payload.lists))
     figures |= compare_lists(lists, exact, rules)
-    return ExactnessResult({**figures, "errors": list(broken_bounds(figures, "neighbors"))})
+    return {**figures, "errors": list(broken_bounds(figures, "neighbors"))}
 
 
 def _read_sample(sample: SampleOfTable, walks: WalkGraph) -> tuple[SampledLists, ListRules, dict[str, Any]]:

@@ -178,5 +178,4 @@ def _distinct(ends: Ends) -> Ends:
 
 def _at(ids: pa.Array, all_ids: pa.Array) -> NDArray[np.int64]:
     """Return the positions of ids among all, -1 where they are not there."""
-    positions: NDArray[np.int64] = pc.index_in(ids, all_ids).cast(pa.int64()).fill_null(-1).to_numpy()
-    return positions
+    return pc.index_in(ids, all_ids).cast(pa.int64()).fill_null(-1).to_numpy()

@@ -158,7 +158,7 @@ class _SampledRows:
         node_type = table.target
         first, stop = table.ranges.get(node_type, (0, 0))
         degree = table.degree[first:stop]
-        if stop - first < 2 or not degree.any():
+        if node_type not in self.named_types or stop - first < 2 or not degree.any():
             return
         # From well-known ones down, so that a change at either end is seen.
         order = np.argsort(-degree, kind="stable")[: int((degree > 0).sum())]
@@ -166,7 +166,6 @@ class _SampledRows:
         ranks = np.unique(np.geomspace(1, last, 5 * _NODES).astype(np.int64)) - 1
         ranks = ranks[np.unique(np.linspace(0, ranks.size - 1, _NODES).astype(np.int64))]
         at = first + order[ranks]
-        is_named = node_type in self.named_types
         ids = scored_table.ids[node_type]
         before = self.before if self.before is not None and node_type in self.before.table.ranges else None
         now = _nearest(scored_table, node_type, at)
@@ -177,21 +176,17 @@ class _SampledRows:
             then = dict(zip(old_positions.tolist(), _nearest(before, node_type, old_positions), strict=True))
 
         def names(scores: Sequence[tuple[int, float]], of: ScoredTable) -> list[tuple[str, float]]:
-            return [(_name(of, node_type, position) if is_named else "", score) for position, score in scores]
+            return [(_name(of, node_type, position), score) for position, score in scores]
 
-        if not is_named:
-            return
         lists = [
             ComparedNeighbors(
                 _name(scored_table, node_type, position),
                 f"{count(int(table.degree[position]))} neighbours",
                 names(nearest, scored_table),
-                names(then[old], before) if before is not None and old >= 0 else [] if before is None else None,
+                names(then[old], before) if before is not None and old >= 0 else None,
             )
             for position, nearest, old in zip(at.tolist(), now, old_at.tolist(), strict=True)
         ]
-        if before is None:
-            lists = [ComparedNeighbors(entry.name, entry.about, entry.now, None) for entry in lists]
         caption = f"The {_NEIGHBORS} nearest {node_type} nodes by cosine"
         caption += (
             f", of {count(stop - first)}." if before is None else f", beside those in {self.night.other_release}."
@@ -214,9 +209,7 @@ class _SampledRows:
             degree_curves(degrees),
             legend=legend,
         )
-        norms = {}
-        for name, (first, stop) in table.ranges.items():
-            norms[name] = row_lengths(table.rows[first:stop])
+        norms = {name: row_lengths(table.rows[first:stop]) for name, (first, stop) in table.ranges.items()}
         zeros = sum(int((norm == 0).sum()) for norm in norms.values())
         caption = "Length of the rows as published; the longest thousandth is in the last bin."
         caption += self.words_on_sample()

@@ -15,9 +15,9 @@ from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.rows import RowNodes, Rows
 from pipeline.embedding.run_settings import settings_of
-from pipeline.errors import ConfigError, InputError, MissingTableError, StorageError
+from pipeline.errors import ConfigError, InputError, MissingTableError
 from pipeline.locations import Location
-from pipeline.queries.released_run import config_of, other_version, read_release, run_of
+from pipeline.queries.released_run import config_of, graph_is_gone, other_version, read_release, run_of
 from pipeline.release_tables.finished_rows import NodeIds
 from pipeline.release_tables.vector_space import published_space, read_matrix
 from pipeline.tasks import CachedRunner
@@ -60,10 +60,7 @@ def row_alone(folder: Location, node_type: str, node_id: str | int) -> NDArray[n
         files, _ = whole_graph(CachedRunner(), config, run)
         strength = NodeArrays(run.graph_files("node_arrays")).take("weight", np.array([node_ix])) * WEIGHT_UNIT
     except (MissingTableError, FileNotFoundError) as error:
-        raise StorageError(
-            f"the graph that release {release['release']} was made from is gone (looked in {run.run_folder}): it stays "
-            "as long as its date is among the last publish.keep_runs. Run that date again, or leave --alone out"
-        ) from error
+        raise graph_is_gone(release, run, "--alone") from error
     walks = WalkGraph.read(files)
     (row,) = walks.rows_of(np.array([node_ix]))
     rows = Rows.zeros(1, settings.dim)

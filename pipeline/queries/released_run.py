@@ -71,6 +71,14 @@ def workspace_of(folder: Location) -> Location:
     return folder.parents[3] if folder.parent.name == RELEASES else folder.parent
 
 
+def graph_is_gone(release: Mapping[str, Any], run: Workspace, option: str) -> StorageError:
+    """Return the error that says that the graph of a release's run isn't kept, which an option of the command needs."""
+    return StorageError(
+        f"the graph that release {release['release']} was made from is gone (looked in {run.run_folder}): it stays as "
+        f"long as its date is among the last publish.keep_runs. Run that date again, or leave {option} out"
+    )
+
+
 def config_of(release: Mapping[str, Any]) -> PipelineConfig:
     """Return the config of a release.
 

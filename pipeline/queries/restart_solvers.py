@@ -22,7 +22,7 @@ from pipeline.embedding.ppr.list_request import ListRequest, candidates_for, can
 from pipeline.embedding.ppr.lists import CONFIDENCE, error_kind, pushed_top_k, threshold_of
 from pipeline.embedding.ppr.walk_graph import NO_EDGES, WalkGraph
 from pipeline.embedding.ppr.whole_graph import whole_graph
-from pipeline.errors import ConfigError, InputError, MissingTableError, StorageError
+from pipeline.errors import ConfigError, InputError, MissingTableError
 from pipeline.kernels.ppr_batch import batch_top_k, nodes_after
 from pipeline.kernels.ppr_batch_passes import BatchRule
 from pipeline.kernels.ppr_chebyshev import chebyshev_top_k
@@ -31,7 +31,7 @@ from pipeline.kernels.ppr_top_k import Candidates, TopK
 from pipeline.kernels.ranking import NO_ROW
 from pipeline.kernels.transition import RestartSets, Transition, transition
 from pipeline.locations import Location
-from pipeline.queries.released_run import config_of, read_release, run_of
+from pipeline.queries.released_run import config_of, graph_is_gone, read_release, run_of
 from pipeline.queries.walk_index import UNKNOWN, WalkIndex
 from pipeline.release_tables.finished_rows import NodeIds, PublishedNodes
 from pipeline.release_tables.walked_graph import WalkRequest
@@ -73,19 +73,15 @@ class RestartSolver(Protocol):
 
     def find(self, ids: pa.Array, node_type: str) -> NDArray[np.int64]:
         """Return the numbers of nodes, `UNKNOWN` where there is none."""
-        ...
 
     def have_edges(self, nodes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which nodes have edges; (n,) -> (n,)."""
-        ...
 
     def ids_of(self, nodes: NDArray[np.int64]) -> pa.Array:
         """Return the ids of nodes of one type; (n,) -> (n,)."""
-        ...
 
     def top_k(self, sets: RestartSets, targets: tuple[int, int], k: int) -> TopK:
         """Return the best nodes of a range for each set, whose own nodes, with edges, are left out."""
-        ...
 
 
 @contextlib.contextmanager
@@ -107,11 +103,7 @@ def open_solver(folder: Location, options: QueryOptions, runner: TaskRunner | No
         try:
             yield ExactSolver(config, run, runner or CachedRunner())
         except (MissingTableError, FileNotFoundError) as error:
-            raise StorageError(
-                f"the graph that release {release['release']} was made from is gone (looked in {run.run_folder}): it "
-                "stays as long as its date is among the last publish.keep_runs. Run that date again, or leave --exact "
-                "out"
-            ) from error
+            raise graph_is_gone(release, run, "--exact") from error
         return
     try:
         with WalkIndex(LocatedRelease(folder, release, None), _CACHE_BYTES) as index:
@@ -152,13 +144,10 @@ class IndexSolver:
         }
 
     def have_edges(self, nodes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which nodes have edges; (n,) -> (n,)."""
         ascending, place = np.unique(nodes, return_inverse=True)
-        has_edges: NDArray[np.bool_] = self._index.neighbors(ascending).degree[place] > 0
-        return has_edges
+        return self._index.neighbors(ascending).degree[place] > 0
 
     def top_k(self, sets: RestartSets, targets: tuple[int, int], k: int) -> TopK:
-        """Return the best nodes of a range for each set, whose own nodes, with edges, are left out."""
         graph = self._graph_around(sets.nodes)
         nodes = nodes_after(graph, sets.nodes, self._options.rounds)
         if len(sets) > 1 and self._index.bytes_for(nodes.size) > self._options.memory_bytes:
@@ -223,7 +212,6 @@ class ExactSolver:
         self.about: Mapping[str, Any] = {"error_kind": error_kind(self._ppr), **reach}
 
     def find(self, ids: pa.Array, node_type: str) -> NDArray[np.int64]:
-        """Return the numbers of nodes, `UNKNOWN` where there is none."""
         first, stop = self.types[node_type]
         number = pc.index_in(ids, value_set=self._ids.between(first, stop).cast(pa.string())).fill_null(UNKNOWN - first)
         is_excluded = self._published_nodes.find_excluded(node_type, ids)
@@ -231,19 +219,15 @@ class ExactSolver:
         return nodes if is_excluded is None else np.where(is_excluded, UNKNOWN, nodes)
 
     def have_edges(self, nodes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which nodes have edges; (n,) -> (n,)."""
-        has_edges: NDArray[np.bool_] = self._whole.rows_of(nodes) != NO_EDGES
-        return has_edges
+        return self._whole.rows_of(nodes) != NO_EDGES
 
     def ids_of(self, nodes: NDArray[np.int64]) -> pa.Array:
-        """Return the ids of nodes of one type; (n,) -> (n,)."""
         if not nodes.size:
             return pa.array([], self.id_type)
         first, stop = next(span for span in self.types.values() if span[0] <= nodes[0] < span[1])
         return self._ids.between(first, stop).take(pa.array(nodes - first))
 
     def top_k(self, sets: RestartSets, targets: tuple[int, int], k: int) -> TopK:
-        """Return the best nodes of a range for each set."""
         ppr, whole = self._ppr, self._whole
         rows = RestartSets(sets.indptr, whole.rows_of(sets.nodes), sets.shares)
         request = ListRequest(ppr, self.config.embedding.seed, targets)

@@ -16,17 +16,26 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from graphquilt.errors import TableError
+from graphquilt.pointers import RELEASES
 from graphquilt.releases import read_manifest
+from graphquilt.table import EmbeddingTable
 from pipeline import storage
 from pipeline.codec import Vector
+from pipeline.config.model import PipelineConfig
+from pipeline.embedding.methods import METHODS
 from pipeline.embedding.run_settings import settings_of
-from pipeline.kernels.procrustes import CrossSums, rotation_to
+from pipeline.errors import StorageError
+from pipeline.kernels.procrustes import CrossSums, cross_sums, rotation_to
 from pipeline.locations import Location
-from pipeline.release_tables.baseline_rows import BaselineRows, find_alignment_base
+from pipeline.publishing.listing import manifest_of
+from pipeline.publishing.release import require_whole
 from pipeline.release_tables.cold_fits import sources_with_cold_rows
 from pipeline.release_tables.finished_rows import NodeIds, RowSources, finished_rows
 from pipeline.release_tables.published_table import TableRun
+from pipeline.release_tables.vector_space import family_of
 from pipeline.tasks import Attempt, TaskFolder, TaskRecord
+from pipeline.workspace import Workspace, published_folder
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +46,7 @@ log = logging.getLogger(__name__)
 #: are fitted to .7 by chance, half as many to .5: with no fewer rows than columns chance stays above the bound.
 LARGEST_RESIDUAL = 0.5
 
+_CACHE_BYTES = 2**28  # row groups of the baseline, of which neighbouring ranges ask for the same ones
 _NEW_SPACE = (
     f'new reason="residual above {LARGEST_RESIDUAL}, or fewer common rows than columns" next="models trained on the '
     "baseline's vectors must be trained again\""
@@ -108,8 +118,7 @@ def survey_rows(payload: SurveyPayload, attempt: Attempt) -> SurveyResult:
 def _write_products(attempt: Attempt, groups: Mapping[str, CrossSums]) -> dict[str, CommonRows]:
     """Write the products of a range, a matrix for each type in the order of their names."""
     names = sorted(groups)
-    with attempt.path("products", "npy").open("wb") as file:
-        np.save(file, np.stack([groups[name].products for name in names]))
+    np.save(attempt.path("products", "npy"), np.stack([groups[name].products for name in names]))
     return {name: CommonRows(groups[name].own_squares, groups[name].other_squares, groups[name].rows) for name in names}
 
 
@@ -216,6 +225,53 @@ def find_rotation(payload: RotationPayload, attempt: Attempt) -> RotationResult:
     rows = sum(sums.rows for sums in groups.values())
     if not rotation.residuals:
         return RotationResult(rows, None, {}, rotated=False)
-    with attempt.path("matrix", "npy").open("wb") as file:
-        np.save(file, rotation.matrix)
+    np.save(attempt.path("matrix", "npy"), rotation.matrix)
     return RotationResult(rows, rotation.residual, dict(rotation.residuals), rotated=True)
+
+
+def find_alignment_base(config: PipelineConfig, workspace: Workspace) -> Location | None:
+    """Return the folder of the baseline if this run's table is turned into its coordinates; it is whole.
+
+    That is, if the axes are the data's own and the baseline's vectors are of the same family.
+
+    Raises
+    ------
+    StorageError : it is damaged and can't be restored.
+    """
+    release = workspace.inputs.baseline
+    if release is None or not METHODS[config.form].has_own_axes or not config.embedding.align:
+        return None
+    root = config.publish.root(workspace.root)
+    folder = published_folder(root, config.publish.name) / RELEASES / release
+    alignment = (manifest_of(folder).get("metadata") or {}).get("alignment") or {}
+    if alignment.get("family") != family_of(config):
+        return None
+    require_whole(root, config.publish.name, release)
+    return folder
+
+
+class BaselineRows:
+    """The baseline's rows by id: the row groups that hold some of the ids are read, never the whole table.
+
+    Raises
+    ------
+    StorageError : the release can't be read any more.
+    """
+
+    def __init__(self, folder: Location) -> None:
+        try:
+            self._table = EmbeddingTable.open(folder, cache_bytes=_CACHE_BYTES)
+        except TableError as error:
+            raise StorageError(
+                f"the release that this table is to be aligned to can't be read: {error}. Restore it, or remove its "
+                "folder: a new run then takes an earlier one; or set embedding.align = false"
+            ) from error
+
+    def products_with(self, node_type: str, node_id: pa.Array, vectors: NDArray[np.float32]) -> CrossSums:
+        """Return the sums over the rows of those ids that the baseline has as well."""
+        if node_type not in self._table.node_types:
+            return CrossSums.zero(vectors.shape[1])
+        baseline_vectors, is_in_baseline = self._table.lookup(node_id, node_type)
+        # A zero row on one side says nothing about directions; its node was or is without usable edges.
+        both = is_in_baseline & baseline_vectors.any(axis=1) & vectors.any(axis=1)
+        return cross_sums(vectors[both], baseline_vectors[both])

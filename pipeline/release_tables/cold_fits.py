@@ -18,7 +18,7 @@ from pipeline.kernels.hashed_ridge import RidgeSums, hashed_features, ridge_coef
 from pipeline.locations import Location
 from pipeline.release_tables.cold_norms import NormPayload, find_norm
 from pipeline.release_tables.compatibility import sources_of
-from pipeline.release_tables.finished_rows import RowSources, finished_rows
+from pipeline.release_tables.finished_rows import RowRange, RowSources, finished_rows
 from pipeline.release_tables.published_table import TableRun
 from pipeline.tasks import Attempt, TaskRecord
 from schemas.tables import ATTRIBUTE_MAP
@@ -46,26 +46,6 @@ class FittedRows:
     files: Sequence[TaskRecord[Any]]
     records: Sequence[TaskRecord[Any]]
 
-    def plus_map(
-        self, name: str, nodes: int, sums: Sequence[TaskRecord[Any]], files: Sequence[TaskRecord[Any]]
-    ) -> FittedRows:
-        """Return these with the map of one more type."""
-        figures = replace(self.figures, fitted_nodes={**self.figures.fitted_nodes, name: nodes})
-        return replace(self, figures=figures, files=(*self.files, *files), records=(*self.records, *sums))
-
-    def plus_rows(self, cold_rows: ColdRows) -> FittedRows:
-        """Return these with the cold rows of one more type."""
-        figures = replace(self.figures, norms={**self.figures.norms, cold_rows.node_type: cold_rows.norm})
-        return replace(self, rows=(*self.rows, cold_rows), figures=figures)
-
-
-@dataclass(frozen=True)
-class SumsPayload:
-    """Rows of a range of nodes of one type."""
-
-    sources: RowSources
-    bounds: tuple[int, int]
-
 
 @dataclass(frozen=True)
 class SumsResult:
@@ -86,13 +66,6 @@ class FitPayload:
 
 
 @dataclass(frozen=True)
-class FitResult:
-    """How many columns have a coefficient."""
-
-    columns: int
-
-
-@dataclass(frozen=True)
 class TurnPayload:
     """The map of a type, and the matrix that turns its rows."""
 
@@ -109,11 +82,10 @@ def turn_maps(run: TableRun, fits: FittedRows, rotation: Location | None) -> Seq
     return run.run_tasks(turn_map, "map-turned", payloads)
 
 
-def turn_map(payload: TurnPayload, attempt: Attempt) -> FitResult:
+def turn_map(payload: TurnPayload, attempt: Attempt) -> None:
     """Task: the map whose rows are those of a map, turned."""
     coefficients = read_map(payload.map) @ storage.load_array(payload.rotation)
     write_map(attempt.path(ATTRIBUTE_MAP.name, "arrow"), payload.node_type, coefficients)
-    return FitResult(int(coefficients.any(axis=1).sum()))
 
 
 def sources_with_cold_rows(run: TableRun, settings: Settings) -> RowSources:
@@ -131,34 +103,38 @@ def fit_cold_rows(run: TableRun) -> FittedRows:
 
 def _fit(run: TableRun, sources: RowSources) -> FittedRows:
     keys, target_type = run.config.cold_start, run.config.input.target_type
-    fits = FittedRows((), ColdRowFigures({}, {}), (), ())
+    rows: list[ColdRows] = []
+    fitted_nodes: dict[str, int] = {}
+    files: list[TaskRecord[Any]] = []
+    records: list[TaskRecord[Any]] = []
     for place, name in enumerate(run.config.cold_types):
         cold_rows = ColdRows(name, None, keys.norm or 1.0)
         if keys.rows == "map":
-            nodes, sums, files = _fit_map(run, sources, name, place)
-            fits = fits.plus_map(name, nodes, sums, files)
-            if not files:
+            fitted_nodes[name], sums, map_files = _fit_map(run, sources, name, place)
+            files, records = [*files, *map_files], [*records, *sums]
+            if not map_files:
                 log.warning("stage=aggregate warning: no node of type %s has attributes and edges: it has no map", name)
                 continue
-            cold_rows = replace(cold_rows, file=files[0].file(ATTRIBUTE_MAP.name))
+            cold_rows = replace(cold_rows, file=map_files[0].file(ATTRIBUTE_MAP.name))
         if keys.norm is None and name == target_type:
             pairs = tuple(run.workspace.files_by_relation("indexed_edges")[0])
             with_one = replace(sources, cold_rows=(cold_rows,))
             payload = NormPayload(with_one, run.config.input.source_type, name, pairs, keys.list_share)
-            records = run.run_tasks(find_norm, "cold-norm", [payload])
-            cold_rows = replace(cold_rows, norm=records[0].result.norm)
-            fits = replace(fits, records=(*fits.records, *records))
-        fits = fits.plus_rows(cold_rows)
-    return fits
+            (norm_record,) = run.run_tasks(find_norm, "cold-norm", [payload])
+            cold_rows = replace(cold_rows, norm=norm_record.result)
+            records.append(norm_record)
+        rows.append(cold_rows)
+    figures = ColdRowFigures(fitted_nodes, {type_rows.node_type: type_rows.norm for type_rows in rows})
+    return FittedRows(tuple(rows), figures, files, records)
 
 
 def _fit_map(
     run: TableRun, sources: RowSources, name: str, place: int
-) -> tuple[int, list[TaskRecord[SumsResult]], list[TaskRecord[FitResult]]]:
+) -> tuple[int, list[TaskRecord[SumsResult]], list[TaskRecord[None]]]:
     """Return how many nodes a type's map was fitted to, the records of the sums, and the map's where there are any."""
     first, stop = sources.nodes.types[name]
     ranges = [(start, min(start + RANGE_NODES, stop)) for start in range(first, stop, RANGE_NODES)]
-    sums = run.run_tasks(sum_rows, f"map-sums-{place}", [SumsPayload(sources, bounds) for bounds in ranges])
+    sums = run.run_tasks(sum_rows, f"map-sums-{place}", [RowRange(sources, bounds) for bounds in ranges])
     nodes = sum(record.result.nodes for record in sums)
     if not nodes:
         return 0, sums, []
@@ -167,7 +143,7 @@ def _fit_map(
     return nodes, sums, run.run_tasks(fit_map, f"map-{place}", [payload])
 
 
-def sum_rows(payload: SumsPayload, attempt: Attempt) -> SumsResult:
+def sum_rows(payload: RowRange, attempt: Attempt) -> SumsResult:
     """Task: the sums of a regression over the nodes of a range that have attributes and a row of their own."""
     features = FeatureTable(payload.sources.node_features)
     sums, nodes = RidgeSums.zero(payload.sources.settings.dim), 0
@@ -178,12 +154,12 @@ def sum_rows(payload: SumsPayload, attempt: Attempt) -> SumsResult:
         sums.add(hashed_features(of_group.indptr, of_group.key, of_group.value), group.vectors[index])
         nodes += index.size
     columns = np.flatnonzero(np.diag(sums.gram))
-    with attempt.path("sums", "npy").open("wb") as file:
-        np.save(file, np.hstack([columns[:, None], sums.gram[np.ix_(columns, columns)], sums.products[columns]]))
+    column_sums = np.hstack([columns[:, None], sums.gram[np.ix_(columns, columns)], sums.products[columns]])
+    np.save(attempt.path("sums", "npy"), column_sums)
     return SumsResult(nodes, sums.length)
 
 
-def fit_map(payload: FitPayload, attempt: Attempt) -> FitResult:
+def fit_map(payload: FitPayload, attempt: Attempt) -> None:
     """Task: add up the sums of the ranges, in their order; the map that they give."""
     total: RidgeSums | None = None
     for path, length in zip(payload.sums, payload.lengths, strict=True):
@@ -196,4 +172,3 @@ def fit_map(payload: FitPayload, attempt: Attempt) -> FitResult:
     assert total is not None
     coefficients = ridge_coefficients(total, payload.ridge)
     write_map(attempt.path(ATTRIBUTE_MAP.name, "arrow"), payload.node_type, coefficients)
-    return FitResult(int(coefficients.any(axis=1).sum()))

@@ -34,16 +34,7 @@ class NormPayload:
     list_share: float
 
 
-@dataclass(frozen=True)
-class NormResult:
-    """The norm, the number of cold nodes, and of lists that it was found on."""
-
-    norm: float
-    cold_nodes: int
-    lists: int
-
-
-def find_norm(payload: NormPayload, attempt: Attempt) -> NormResult:  # noqa: ARG001
+def find_norm(payload: NormPayload, attempt: Attempt) -> float:  # noqa: ARG001
     """Task: the norm at which cold targets fill a share of list places, or what their number gives if that is less.
 
     The j-th best of a source's cold targets enters its list if its score, times the norm, is above that of the warm
@@ -63,7 +54,7 @@ def find_norm(payload: NormPayload, attempt: Attempt) -> NormResult:  # noqa: AR
                 best[place] = -np.sort(-np.hstack([best[place], scores]), axis=1)[:, :LIST_LENGTH]
     warm, cold = best
     share = min(payload.list_share, counts[1] / max(sum(counts), 1))
-    return NormResult(norm_for(warm, cold, share), counts[1], source_nodes.size)
+    return norm_for(warm, cold, share)
 
 
 def norm_for(warm: NDArray[np.float64], cold: NDArray[np.float64], share: float) -> float:

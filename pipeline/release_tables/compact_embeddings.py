@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from graphquilt.row_lookup import as_matrix
 from pipeline import storage
-from pipeline.kernels.compact_rows import compact_rows
+from pipeline.kernels.narrow_rows import compact_rows
 from pipeline.locations import Location
 from pipeline.release_tables import node_embeddings
 from pipeline.release_tables.published_table import NoFigures, PublishedTable, TableRun, WrittenTable

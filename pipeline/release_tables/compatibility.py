@@ -92,8 +92,7 @@ def write_sample(payload: PairsPayload, attempt: Attempt) -> None:
     src, dst = map(np.concatenate, ends_of_sample)
     sample = sample_around((src, dst), node_key, nodes.all("degree"), sides, seed)
     for name in _ARRAYS:
-        with attempt.path(name, "npy").open("wb") as file:
-            np.save(file, getattr(sample, name))
+        np.save(attempt.path(name, "npy"), getattr(sample, name))
 
 
 def gather_rows(payload: SampledRowsPayload, attempt: Attempt) -> None:
@@ -103,13 +102,11 @@ def gather_rows(payload: SampledRowsPayload, attempt: Attempt) -> None:
     for group in finished_rows(payload.sources, payload.bounds):
         first, stop = np.searchsorted(node_ix, (group.first, group.stop))
         rows.append(group.vectors[node_ix[first:stop] - group.first])
-    with attempt.path("rows", "npy").open("wb") as file:
-        np.save(file, np.concatenate(rows))
+    np.save(attempt.path("rows", "npy"), np.concatenate(rows))
 
 
 def write_matrix(payload: MatrixPayload, attempt: Attempt) -> None:
     """Task: fit the matrix."""
     sample = FitSample(**{name: storage.load_array(file) for name, file in payload.arrays.items()})
     matrix = sample.fit(np.concatenate([storage.load_array(file) for file in payload.rows]), payload.settings)
-    with attempt.path("matrix", "npy").open("wb") as file:
-        np.save(file, matrix)
+    np.save(attempt.path("matrix", "npy"), matrix)

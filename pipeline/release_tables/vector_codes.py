@@ -214,7 +214,7 @@ def make_vector_codes(run: TableRun) -> VectorCodes:
         of_residuals=of_residuals,
         origin=origin,
         night=earlier.night if earlier else "",
-        apart=sum(record.result.apart for record in cell_records),
+        apart=sum(record.result for record in cell_records),
     )
     (number_record,) = run.run_tasks(number_clusters, "codes-numbers", [payload])
     figures = number_record.result.codes

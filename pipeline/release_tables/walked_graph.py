@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import codec
+from pipeline.blocks.arrays import offsets_of
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.walk_graph import GraphFiles
 from pipeline.embedding.ppr.whole_graph import whole_graph
@@ -91,8 +92,7 @@ def walked_graph(run: TableRun) -> tuple[WalkedGraph, list[TaskRecord[None]]]:
 
 def list_array(lengths: NDArray[np.int64], values: NDArray[Any], dtype: pa.DataType) -> pa.ListArray:
     """Return lists that stand one after the other as a column."""
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=dtype)
+    return pa.ListArray.from_arrays(pa.array(offsets_of(lengths).astype(np.int32)), pa.array(values), type=dtype)
 
 
 def value_columns(names: Sequence[str]) -> dict[str, str]:

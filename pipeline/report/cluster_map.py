@@ -90,8 +90,7 @@ def find_clusters(rows: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
     _, label, size = np.unique(label, return_inverse=True, return_counts=True)
     number = np.empty(size.size, np.int64)
     number[np.argsort(-size, kind="stable")] = np.arange(size.size)
-    result: NDArray[np.int64] = number[label]
-    return result
+    return number[label]
 
 
 def lay_out(rows: NDArray[np.float32], seed: int, perplexity: float = 25.0, steps: int = 250) -> NDArray[np.float64]:
@@ -139,8 +138,7 @@ def _gradient(
     # Sums of forces and of forces times places, in one product each.
     sums = pull * (np.multiply(likeness, kernel, out=force) @ with_one)
     sums -= (np.multiply(kernel, kernel, out=force) @ with_one) / total
-    gradient: NDArray[np.float32] = 4.0 * (sums[:, 2:] * place - sums[:, :2])
-    return gradient
+    return 4.0 * (sums[:, 2:] * place - sums[:, :2])
 
 
 def _likeness(rows: NDArray[np.float32], perplexity: float) -> NDArray[np.float32]:
@@ -160,5 +158,4 @@ def _likeness(rows: NDArray[np.float32], perplexity: float) -> NDArray[np.float3
         beta = np.where(np.isinf(high), beta * 2, (low + high) / 2).astype(np.float32)
     share = weight / total[:, None]
     joint = share + share.T
-    result: NDArray[np.float32] = np.maximum(joint / joint.sum(), 1e-12).astype(np.float32)
-    return result
+    return np.maximum(joint / joint.sum(), 1e-12).astype(np.float32)

@@ -73,7 +73,7 @@ def make_filtered_lists(
         solver=str(lists.filter),
         solver_reason=plan.reason,
         error_kind="pointwise",
-        largest_bound=max(record.result.largest_bound for record in list_records),
+        largest_bound=max(record.result for record in list_records),
         shards=shards,
         rank=rank,
     )

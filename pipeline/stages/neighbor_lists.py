@@ -10,9 +10,8 @@ from typing import Any
 from pipeline import codec
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.ppr.composed import lists_across_parts
-from pipeline.embedding.ppr.composed_tasks import JoinResult
 from pipeline.embedding.ppr.list_request import ListFigures, ListRequest
-from pipeline.embedding.ppr.lists import SolvePayload, SolveResult, error_kind, solve_sources
+from pipeline.embedding.ppr.lists import SolvePayload, error_kind, solve_sources
 from pipeline.embedding.ppr.walk_graph import GraphFiles
 from pipeline.embedding.ppr.whole_graph import whole_graph
 from pipeline.embedding.waves import BlockFiles
@@ -59,18 +58,20 @@ def make_lists(
     length = solved_length(config, stop - first)
     ppr = config.ppr.model_copy(update={"solver": plan.solver.solver, "across": plan.across, "top_k": length})
     request = ListRequest(ppr.model_copy(update={"shards": None}), config.embedding.seed, (first, stop))
-    lists: Sequence[TaskRecord[JoinResult] | TaskRecord[SolveResult]]
+    lists: Sequence[TaskRecord[Any]]
     counts: dict[str, Any]
     if plan.across == "parts":
         in_order = sorted(blocks, key=lambda block: block.part_id)
         result = lists_across_parts(engine, in_order, sources.file, request, folder)
         lists, records = result.lists, result.records
-        counts = {name: getattr(result, name) for name in ("largest_missing", "rounds", "bytes_moved")}
+        names = ("largest_bound", "largest_missing", "rounds", "bytes_moved")
+        counts = {name: getattr(result, name) for name in names}
     else:
         files, graph_records = whole_graph(engine, config, workspace)
         shards = shards_of_lists(ppr, sources.rows, plan.solver.seconds, engine.slots)
-        lists = _solve_shards(engine, request, files, sources, shards)
-        records, counts = [*graph_records, *lists], {"shards": shards}
+        lists = solved = _solve_shards(engine, request, files, sources, shards)
+        largest_bound = max(record.result for record in solved)
+        records, counts = [*graph_records, *lists], {"largest_bound": largest_bound, "shards": shards}
     figures = ListFigures(
         lists=sources.rows,
         unknown_sources=sources.unknown,
@@ -79,7 +80,6 @@ def make_lists(
         solver=plan.solver.solver,
         solver_reason=plan.solver.reason,
         error_kind=error_kind(ppr),
-        largest_bound=max(record.result.largest_bound for record in lists),
         **counts,
     )
     _warn_of_loose_bounds(figures, config.ppr.tolerance)
@@ -89,7 +89,7 @@ def make_lists(
 
 def _solve_shards(
     engine: Engine[Frame], request: ListRequest, graph: GraphFiles, sources: ChosenSources, shards: int
-) -> list[TaskRecord[SolveResult]]:
+) -> list[TaskRecord[float]]:
     """Run tasks that have the whole graph and some of the sources each."""
     bounds = [sources.rows * shard // shards for shard in range(shards + 1)]
     payloads = [SolvePayload(request, graph, sources.file, span) for span in pairwise(bounds)]

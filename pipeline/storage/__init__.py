@@ -14,6 +14,7 @@ from pipeline.storage.arrow_files import (
     read_parquet,
     read_schema,
     rows_in,
+    scratch_array,
     write_arrow,
     write_parquet,
 )
@@ -70,6 +71,5 @@ from pipeline.storage.json_files import (
 from pipeline.storage.leases import fence_of
 from pipeline.storage.locks import lock
 from pipeline.storage.plain_rows import take_vectors
-from pipeline.storage.scratch_arrays import scratch_array
 from pipeline.storage.settings import StorageSettings, brief_requests, current_settings, use_settings
 from pipeline.storage.vector_parquet import VectorTableWriter

@@ -1,8 +1,10 @@
-"""Working tables as Arrow files, mapped from disk, and as Parquet files."""
+"""Working tables as Arrow files, mapped from disk, and as Parquet files; and arrays in files."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DamagedFileError
 from pipeline.locations import Location
 from pipeline.storage import files
+from pipeline.storage.cache import scratch_folder
 from pipeline.storage.checksums import check_sealed, is_of_table
 from pipeline.storage.files import BATCHES
 
@@ -113,6 +116,25 @@ def read_schema(location: Location) -> pa.Schema:
 def load_array(location: Location, *, is_mapped: bool = False) -> NDArray[Any]:
     """Return the array in a file of numpy's; with ``is_mapped`` a view of the file, read where touched."""
     return np.asarray(np.load(files.local_file(location), mmap_mode="r" if is_mapped else None))
+
+
+def scratch_array(rows: int, columns: int) -> NDArray[np.float32]:
+    """Return zeros, (rows, columns) float32, in a mapped file: the system keeps in memory what there is room for.
+
+    The file has no name, lies in the scratch folder, and goes with the array.
+
+    Raises
+    ------
+    OSError : the disk has no room for it.
+    """
+    size = rows * columns * 4
+    if not size:
+        return np.zeros((rows, columns), np.float32)
+    folder = scratch_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, size)  # a hole that can't be filled later would kill the process
+        return np.asarray(np.memmap(file, np.float32, "r+", shape=(rows, columns)))
 
 
 def read_batches(

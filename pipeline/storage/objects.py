@@ -47,25 +47,21 @@ def _storage_errors() -> Iterator[None]:
 
 
 def read(path: ObjectPath) -> bytes | None:
-    """Return the bytes of an object; None if there is none."""
     with _storage_errors():
         return store.read(path)
 
 
 def read_version(path: ObjectPath) -> tuple[bytes, str] | None:
-    """Return the bytes of an object and their version, for :func:`swap`; None if there is none."""
     with _storage_errors():
         return store.read_version(path)
 
 
 def size(path: ObjectPath) -> int | None:
-    """Return how many bytes an object has; None if there is none."""
     with _storage_errors():
         return store.size(path)
 
 
 def write(path: ObjectPath, data: bytes) -> None:
-    """Make or replace an object."""
     with _storage_errors():
         client, attributes = client_of(path), store.digest_attributes(data)
         repeat_request(
@@ -75,7 +71,6 @@ def write(path: ObjectPath, data: bytes) -> None:
 
 
 def write_if_absent(path: ObjectPath, data: bytes) -> bool:
-    """Make an object unless there is one; return whether it was made."""
     return swap(path, data, None)
 
 
@@ -227,19 +222,16 @@ def copy(source: ObjectPath | Path, target: ObjectPath) -> None:
 
 
 def names_in(folder: ObjectPath) -> list[str]:
-    """Return the names of objects and prefixes right below a prefix, sorted."""
     with _storage_errors():
         return store.names_in(folder)
 
 
 def files_below(folder: ObjectPath) -> list[StoredFile]:
-    """Return the objects below a prefix, sorted by name."""
     with _storage_errors():
         return [StoredFile(name, size) for name, size in store.files_below(folder)]
 
 
 def remove(path: ObjectPath) -> None:
-    """Remove an object; one that is gone already is fine."""
     _delete(path, [str(path.key)])
 
 

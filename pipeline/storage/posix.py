@@ -72,7 +72,6 @@ def fsync_folder(folder: Path) -> None:
 
 
 def read(path: Path) -> bytes | None:
-    """Return the bytes of a file; None if there is none."""
     require_own(path, "file")
     try:
         return path.read_bytes()
@@ -81,7 +80,6 @@ def read(path: Path) -> bytes | None:
 
 
 def size(path: Path) -> int | None:
-    """Return the bytes of a file; None if there is none."""
     try:
         return path.stat().st_size if path.is_file() else None
     except (FileNotFoundError, NotADirectoryError):
@@ -158,7 +156,6 @@ def copy(source: Path, target: Path) -> None:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return the names of files and folders in a folder, sorted; none if there is no folder."""
     try:
         return sorted(path.name for path in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -179,7 +176,6 @@ def files_below(folder: Path) -> list[StoredFile]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file; one that is gone already is fine."""
     path.unlink(missing_ok=True)
 
 
@@ -196,7 +192,6 @@ def remove_tree(folder: Path) -> None:
 
 
 def open_ranges(path: Path) -> pa.NativeFile:
-    """Open a file for reading a little of it."""
     return pa.OSFile(str(path))
 
 

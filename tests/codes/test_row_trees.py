@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.codes.residuals import find_residual_codes, keep_residual_codes
 from pipeline.codes.row_cells import cells_by_cuts, count_cells, cut_cells
-from pipeline.codes.row_trees import RowClusters, TreeSize, find_row_clusters, keep_row_clusters, share_out
+from pipeline.codes.row_trees import (
+    RowClusters,
+    TreeSize,
+    find_residual_codes,
+    find_row_clusters,
+    keep_residual_codes,
+    keep_row_clusters,
+    share_out,
+)
 from pipeline.kernels.balanced_means import RoundedRows, choose_with_room
 from pipeline.kernels.hashing import splitmix64
 

@@ -7,8 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.filter_exact import exact_filter_scores
-from pipeline.evaluation.ppr_exact import broken_bounds
+from pipeline.evaluation.exact_scores import broken_bounds, exact_filter_scores
 from pipeline.kernels.graph_filter import LINEAR, FilterRule, plateau_coefficients
 from tests.oracles.graph_filter import dense_filter, leading_vectors
 from tests.oracles.pagerank import looped_graphs, sided_graphs, transition_of

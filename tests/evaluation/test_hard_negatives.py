@@ -5,8 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.hard_negatives import hard_negatives
-from pipeline.evaluation.link_prediction import Nodes, pair_codes
+from pipeline.evaluation.link_prediction import Nodes, hard_negatives, pair_codes
 from pipeline.kernels.hashing import splitmix64
 from tests.strategies import bipartite_graphs, weighted_graphs
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import pipeline.evaluation.ppr_exact as ppr_exact
-from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ppr_exact import (
+import pipeline.evaluation.exact_scores as ppr_exact
+from pipeline.evaluation.exact_scores import (
     REMAINDER,
     ListRules,
     SampledLists,
@@ -21,6 +20,7 @@ from pipeline.evaluation.ppr_exact import (
     compare_vectors,
     exact_scores,
 )
+from pipeline.evaluation.position_lists import PositionLists
 from pipeline.kernels.ppr_chebyshev import chebyshev_scores, chebyshev_top_k
 from pipeline.kernels.ppr_top_k import Candidates, degree_factor
 from pipeline.kernels.ranking import NO_ROW, Exclusions

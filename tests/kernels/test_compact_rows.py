@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kernels.compact_rows import compact_rows
+from pipeline.kernels.narrow_rows import compact_rows
 
 LEAST = 2.0**-119
 ENTRIES = st.one_of(

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from pipeline.kernels.degree_weights import degree_weights
-from pipeline.kernels.transition import transition
+from pipeline.kernels.transition import degree_weights, transition
 
 
 @st.composite

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.kernels.elementary import exp, log, power_or_zero
+from pipeline.kernels.elementary import log, power_or_zero
 
 LARGEST, SMALLEST = 1.7976931348623157e308, 5e-324
 
@@ -34,14 +34,6 @@ def ulps(got: float, want: Decimal) -> float:
 def test_log_is_within_one_ulp(x: float) -> None:
     with localcontext(prec=60):
         assert ulps(one(log, x), Decimal(x).ln()) <= 1.0
-
-
-@given(st.floats(-708.0, 709.7))
-@example(0.0)
-@example(709.782712893384)
-def test_exp_is_within_one_ulp(x: float) -> None:
-    with localcontext(prec=60):
-        assert ulps(one(exp, x), Decimal(x).exp()) <= 1.0
 
 
 @given(positive, st.floats(-32.0, 32.0))
@@ -74,10 +66,6 @@ def test_special_values() -> None:
     assert one(log, math.inf) == math.inf
     assert math.isnan(one(log, -1.0))
     assert math.isnan(one(log, math.nan))
-    assert one(exp, 0.0) == 1.0
-    assert one(exp, -math.inf) == 0.0
-    assert one(exp, math.inf) == math.inf
-    assert math.isnan(one(exp, math.nan))
 
 
 @pytest.mark.parametrize(("x", "exponent"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)])
@@ -86,7 +74,7 @@ def test_power_refuses_what_is_not_finite(x: float, exponent: float) -> None:
         one(power_or_zero, x, exponent)
 
 
-@pytest.mark.parametrize("function", [log, exp, lambda x: power_or_zero(x, 0.4)])
+@pytest.mark.parametrize("function", [log, lambda x: power_or_zero(x, 0.4)])
 def test_shape_and_strides_do_not_matter(function) -> None:  # type: ignore[no-untyped-def]
     x = np.linspace(0.1, 5.0, 24).reshape(4, 6)
     x.flags.writeable = False
@@ -98,6 +86,6 @@ def test_shape_and_strides_do_not_matter(function) -> None:  # type: ignore[no-u
 def test_bits_never_change() -> None:
     # Frozen, and the same on any CPU: published bytes depend on them.
     x = np.ldexp(1.0 + np.arange(4000) / 4000.0, np.arange(4000) % 80 - 20)
-    values = [log(x), exp(log(x) * 0.7), power_or_zero(x, -0.628), power_or_zero(x, 0.4)]
+    values = [log(x), power_or_zero(x, -0.628), power_or_zero(x, 0.4)]
     digest = hashlib.sha256(b"".join(struct.pack(f"<{x.size}d", *value) for value in values))
-    assert digest.hexdigest() == "a7a1eff7c660a4487ed6b7cca16761f5f12df68fb216ca77a58138fdecc2d090"
+    assert digest.hexdigest() == "3a403df8bd8ae6d501c5f9b436916532bd48e8ad0d1f51ce1abd8cc9f183dc74"

@@ -3,10 +3,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kernels.merged_lists import merge_lists
 from pipeline.kernels.ppr_part_passes import ArrivedMass, HeldMass, PartScratch, PartWalk
 from pipeline.kernels.ppr_parts import push_part, settle_part, weight_of_rows
 from pipeline.kernels.ppr_push import push_scores
+from pipeline.kernels.ranking import merge_lists
 from pipeline.kernels.transition import Transition, single_seeds, transition
 from tests.oracles.pagerank import looped_graphs, transition_of
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline import storage
 from pipeline.kernels.node_keys import node_keys
-from pipeline.metrics.attribute_retention import (
+from pipeline.metrics.graph_retention import (
     AttributeComparison,
     AttributeFiles,
     AttributeRetention,

@@ -26,11 +26,10 @@ from pipeline.embedding.ppr.mass_files import (
     batches_by_part,
     lists_batch,
 )
-from pipeline.kernels.merged_lists import merge_lists
 from pipeline.kernels.ppr_part_passes import ArrivedMass, HeldMass, PartScratch, PartWalk
 from pipeline.kernels.ppr_parts import push_part, settle_part, weight_of_rows
 from pipeline.kernels.ppr_top_k import top_k_of_rows
-from pipeline.kernels.ranking import NO_ROW
+from pipeline.kernels.ranking import NO_ROW, merge_lists
 from pipeline.locations import Location
 from pipeline.storage import BATCHES
 from pipeline.storage.batch_files import batch_writer

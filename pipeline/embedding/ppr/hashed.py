@@ -143,15 +143,12 @@ class PlainHashed(Method):
     """
 
     def rounds(self, settings: Settings) -> int:
-        """Return 1: all rows at once."""
         return 1
 
     def is_one_way(self, number: int, settings: Settings) -> bool:
-        """Return True: rows are final."""
         return True
 
     def start(self, block: Block, settings: Settings) -> NDArray[np.float32]:
-        """Return rows without columns: nothing is multiplied."""
         return np.empty((block.node_ix.size, 0), np.float32)
 
     def multiply(
@@ -165,11 +162,9 @@ class PlainHashed(Method):
         return Rows.zeros(0, settings.dim)
 
     def finish(self, rows: Rows, nodes: RowNodes, sums: ColumnSums | None, settings: Settings) -> None:
-        """Set norms."""
         set_norms(rows, self.norms(nodes, settings))
 
     def norms(self, nodes: RowNodes, settings: Settings) -> NDArray[np.float64]:
-        """Return the norms of published rows."""
         return math.sqrt(settings.dim) / 2 * power_or_zero(nodes.strength, settings.embedding.norm_degree_power)
 
 
@@ -177,7 +172,6 @@ class Hashed(PlainHashed):
     """The same on two types: users at norm 1, items at norm d^q."""
 
     def norms(self, nodes: RowNodes, settings: Settings) -> NDArray[np.float64]:
-        """Return the norms of published rows."""
         is_item = (nodes.node_ix >= settings.graph.target[0]) & (nodes.node_ix < settings.graph.target[1])
         return np.where(is_item, power_or_zero(nodes.strength, settings.embedding.item_norm_power), 1.0)
 

@@ -48,22 +48,15 @@ class SolvePayload:
     span: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class SolveResult:
-    """Largest error bound of a list."""
-
-    largest_bound: float
-
-
-def solve_sources(payload: SolvePayload, attempt: Attempt) -> SolveResult:
-    """Task: the lists of a range of sources, those without edges too, which have empty ones."""
+def solve_sources(payload: SolvePayload, attempt: Attempt) -> float:
+    """Task: the lists of a range of sources; returns the largest error bound. Those without edges have empty lists."""
     walks = WalkGraph.read(payload.graph, payload.request.ppr.edge_degree_power)
     node_ix = storage.column(storage.map_arrow(payload.sources), "node_ix")[slice(*payload.span)]
     solver = Solver(walks, payload.request)
     pieces = [solver.lists_of(node_ix[first : first + _AT_ONCE]) for first in range(0, max(1, node_ix.size), _AT_ONCE)]
     lists = pa.concat_tables(pieces)
     storage.write_arrow(attempt.path("lists", "arrow"), lists)
-    return SolveResult(float(lists["error_bound"].to_numpy().max(initial=0.0)))
+    return float(lists["error_bound"].to_numpy().max(initial=0.0))
 
 
 class Solver:

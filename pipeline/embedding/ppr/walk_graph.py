@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block
-from pipeline.kernels.degree_weights import degree_weights
-from pipeline.kernels.transition import Transition, transition
+from pipeline.kernels.transition import Transition, degree_weights, transition
 from pipeline.locations import Location
 
 NO_EDGES = -1

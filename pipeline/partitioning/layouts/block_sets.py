@@ -62,8 +62,6 @@ class PartTables:
 
 @dataclass(frozen=True)
 class ScatterPayload:
-    """Input of a task that sorts edges by the parts that get them."""
-
     edges: EdgeFiles
     nodes: NodeTables
 
@@ -75,8 +73,6 @@ class ScatterPayload:
 
 @dataclass(frozen=True)
 class BuildPayload:
-    """Input of a task that turns the edges of a part into its block."""
-
     part: int
     edges: EdgeFiles
     nodes: NodeTables

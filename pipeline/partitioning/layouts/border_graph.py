@@ -75,10 +75,8 @@ def _warnings(last: InducedParts) -> list[str]:
 
 @dataclass(frozen=True)
 class BorderPayload:
-    """Input of the task that cuts a border graph; ``arrays`` are files of node_arrays."""
-
     edges: EdgeFiles
-    arrays: tuple[Location, ...]
+    arrays: tuple[Location, ...]  # files of node_arrays
     cut: BorderCut
 
 

@@ -87,8 +87,6 @@ def build_block(payload: BuildPayload, attempt: Attempt) -> BlockResult:
 
 @dataclass(frozen=True)
 class RoutesPayload:
-    """Input of the task that writes a part's routes: its nodes, and the node numbers that each other part needs."""
-
     nodes: Location
     needs: tuple[tuple[int, FileBatch], ...]  # part, and what it sent
 

@@ -122,12 +122,10 @@ def scatter_to_homes(payload: ScatterPayload, attempt: Attempt) -> ScatterHomesR
 
 @dataclass(frozen=True)
 class AskPayload:
-    """Input of the task that asks for the next hop of a part; ``members`` is the halo of the hop before."""
-
     part: int
     edges: EdgeFiles
     nodes: NodeTables
-    members: Location | None
+    members: Location | None  # the halo of the hop before
 
 
 def ask_homes(payload: AskPayload, attempt: Attempt) -> SentRows:
@@ -157,8 +155,6 @@ class HaloAsk:
 
 @dataclass(frozen=True)
 class AnswerPayload:
-    """Input of the task that answers other parts from the edges of one."""
-
     edges: EdgeFiles
     asks: tuple[HaloAsk, ...]
 

@@ -57,10 +57,8 @@ def scatter_and_sum(payload: ScatterPayload, attempt: Attempt) -> ScatterResult:
 
 @dataclass(frozen=True)
 class QuotientPayload:
-    """Input of the task that writes the quotient graph: part_path by part, and the sums between parts."""
-
-    paths: tuple[tuple[int, str], ...]
-    sums: tuple[Location, ...]
+    paths: tuple[tuple[int, str], ...]  # part_path by part
+    sums: tuple[Location, ...]  # between parts
 
 
 def build_quotient(payload: QuotientPayload, attempt: Attempt) -> BlockResult:

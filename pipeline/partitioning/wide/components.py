@@ -41,7 +41,7 @@ def find_components(tasks: TaskFolder, graph: BlockGraph) -> Location:
     while True:
         level = tasks.below(f"round-{number}")
         records = level.run_each(link_block, "link", [LinkPayload(block, component, starts) for block in graph.blocks])
-        if not any(record.result.links for record in records):
+        if not any(record.rows("links") for record in records):
             return component
         batches = tuple(batches_for(i, records, "links") for i in range(len(starts)))
         payload = ResolvePayload(component, graph.nodes, starts, batches)
@@ -50,8 +50,6 @@ def find_components(tasks: TaskFolder, graph: BlockGraph) -> Location:
 
 @dataclass(frozen=True)
 class StartPayload:
-    """Input of the task that starts with a component for each node."""
-
     nodes: int
 
 
@@ -64,21 +62,12 @@ def start_components(payload: StartPayload, attempt: Attempt) -> None:
 
 @dataclass(frozen=True)
 class LinkPayload:
-    """Input of the task that links the components of a block; links are sent to the ranges of ``starts``."""
-
     block: NodeBlockFiles
     component: Location
-    starts: tuple[int, ...]
+    starts: tuple[int, ...]  # of the ranges that links are sent to
 
 
-@dataclass(frozen=True)
-class LinkResult(SentRows):
-    """Links that a block has sent."""
-
-    links: int
-
-
-def link_block(payload: LinkPayload, attempt: Attempt) -> LinkResult:
+def link_block(payload: LinkPayload, attempt: Attempt) -> SentRows:
     """Task: link the components that the edges of a block connect."""
     block = payload.block.map()
     component = map_vector(payload.component)
@@ -89,17 +78,15 @@ def link_block(payload: LinkPayload, attempt: Attempt) -> LinkResult:
     label, least = least_links(left, right, component.size)
     receiver = receivers_of(label, payload.starts)
     slices = write_by_receiver(attempt.path("links", BATCHES), receiver, {"label": label, "least": least})
-    return LinkResult({"links": slices}, label.size)
+    return SentRows({"links": slices})
 
 
 @dataclass(frozen=True)
 class ResolvePayload:
-    """Input of the task that resolves links; ``batches`` are the links of each range of ``starts``."""
-
     component: Location
     nodes: int
     starts: tuple[int, ...]
-    batches: tuple[tuple[FileBatch, ...], ...]
+    batches: tuple[tuple[FileBatch, ...], ...]  # links, by range of starts
 
 
 def resolve_components(payload: ResolvePayload, attempt: Attempt) -> None:
@@ -217,11 +204,9 @@ def from_tables(tasks: TaskFolder, files: Sequence[Location], column: str, graph
 
 @dataclass(frozen=True)
 class SendLabelsPayload:
-    """Input of the task that sends the labels of one file to the ranges of ``starts``."""
-
     file: Location
     column: str
-    starts: tuple[int, ...]
+    starts: tuple[int, ...]  # of the ranges that labels are sent to
 
 
 def send_labels(payload: SendLabelsPayload, attempt: Attempt) -> SentRows:
@@ -240,11 +225,9 @@ def send_labels(payload: SendLabelsPayload, attempt: Attempt) -> SentRows:
 
 @dataclass(frozen=True)
 class JoinLabelsPayload:
-    """Input of the task that joins labels; ``batches`` are those of each range of ``starts``."""
-
     nodes: int
     starts: tuple[int, ...]
-    batches: tuple[tuple[FileBatch, ...], ...]
+    batches: tuple[tuple[FileBatch, ...], ...]  # by range of starts
 
 
 def join_labels(payload: JoinLabelsPayload, attempt: Attempt) -> None:

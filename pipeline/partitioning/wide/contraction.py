@@ -13,9 +13,9 @@ from pipeline.locations import Location
 from pipeline.partitioning.pieces import Role
 from pipeline.partitioning.wide.node_blocks import (
     BlockGraph,
-    EntriesResult,
     NodeBlockFiles,
     entries_a_block,
+    open_ranges,
     write_ends,
     write_rows,
 )
@@ -44,7 +44,7 @@ def contract(
     )
     coarse = BlockGraph(
         nodes=clusters,
-        entries=sum(record.result.entries for record in blocks),
+        entries=sum(record.rows("ends") for record in blocks),
         volume=graph.volume,
         blocks=tuple(
             NodeBlockFiles(first, record.file("rows"), record.file("ends"), None)
@@ -56,12 +56,10 @@ def contract(
 
 @dataclass(frozen=True)
 class NumberClustersPayload:
-    """Input of the task that numbers clusters: rows of the blocks, labels, and how many entries a block may have."""
-
     nodes: int
-    rows: tuple[Location, ...]
+    rows: tuple[Location, ...]  # files of the blocks
     labels: NodeLabels
-    block_entries: int
+    block_entries: int  # at most
 
 
 @dataclass(frozen=True)
@@ -110,21 +108,12 @@ def number_clusters(payload: NumberClustersPayload, attempt: Attempt) -> NumberC
             first += table.num_rows
     # Edges between two clusters are at most those of their nodes: a range of clusters never turns out larger.
     starts = [0]
-    total = np.cumsum(entries)
-    while True:
-        before = int(total[starts[-1] - 1]) if starts[-1] else 0
-        stop = int(np.searchsorted(total, before + payload.block_entries, side="right"))
-        stop = max(stop, starts[-1] + 1)  # a cluster that is too large by itself is alone
-        if stop >= clusters:
-            break
-        starts.append(stop)
+    open_ranges(starts, 0, 0, np.cumsum(entries), payload.block_entries)
     return NumberClustersResult(clusters, tuple(starts))
 
 
 @dataclass(frozen=True)
 class SumPayload:
-    """Input of the task that sums the edges of a block by clusters."""
-
     block: NodeBlockFiles
     cluster: Location
     starts: tuple[int, ...]
@@ -149,8 +138,6 @@ def sum_between_clusters(payload: SumPayload, attempt: Attempt) -> SentRows:
 
 @dataclass(frozen=True)
 class MergeClustersPayload:
-    """Input of the task that writes the block of a range of clusters."""
-
     first: int
     stop: int
     batches: tuple[FileBatch, ...]
@@ -158,7 +145,7 @@ class MergeClustersPayload:
     node_key: Location
 
 
-def merge_clusters(payload: MergeClustersPayload, attempt: Attempt) -> EntriesResult:
+def merge_clusters(payload: MergeClustersPayload, attempt: Attempt) -> None:
     """Task: sum what was sent to a range of clusters, and write its block."""
     first, stop = payload.first, payload.stop
     words, weight = np.empty(0, np.int64), np.empty(0, np.int64)
@@ -175,7 +162,6 @@ def merge_clusters(payload: MergeClustersPayload, attempt: Attempt) -> EntriesRe
     write_ends(attempt.path("ends", "arrow"), (words & 0xFFFFFFFF).astype(np.int32), weight)
     volume, node_key = (read_range(vector, first, stop) for vector in (payload.volume, payload.node_key))
     write_rows(attempt.path("rows", "arrow"), counts, volume, node_key.view(np.uint64))
-    return EntriesResult(words.size)
 
 
 def _merge(
@@ -209,8 +195,6 @@ def project(tasks: TaskFolder, nodes: int, cluster: Location, labels: NodeLabels
 
 @dataclass(frozen=True)
 class ProjectPayload:
-    """Input of the task that gives nodes the labels of their clusters."""
-
     nodes: int
     cluster: Location
     labels: Location

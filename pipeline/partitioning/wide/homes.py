@@ -85,8 +85,6 @@ def _write_leaf_vector(tasks: TaskFolder, graph: BlockGraph, leaves: LeafFiles, 
 
 @dataclass(frozen=True)
 class LeafVectorPayload:
-    """Input of the task that writes the leaf of every whole node, from labels and from files of pieces."""
-
     nodes: int
     labels: Location
     part_of_label: tuple[tuple[int, int], ...]
@@ -113,10 +111,8 @@ def write_leaf_vector(payload: LeafVectorPayload, attempt: Attempt) -> None:
 
 @dataclass(frozen=True)
 class ChooseHomesPayload:
-    """Input of the task that chooses the homes of a block's nodes; ``leaf`` is a vector over all nodes."""
-
     block: NodeBlockFiles
-    leaf: Location
+    leaf: Location  # vector over all nodes
     parts: int
 
 
@@ -156,8 +152,6 @@ class BlockHomes:
 
 @dataclass(frozen=True)
 class EvenOutPayload:
-    """Input of the task that evens out ties."""
-
     nodes: int
     parts: int
     blocks: tuple[BlockHomes, ...]
@@ -195,8 +189,6 @@ def even_out_homes(payload: EvenOutPayload, attempt: Attempt) -> None:
 
 @dataclass(frozen=True)
 class BordersPayload:
-    """Input of the task that counts the edges of a block between leaves."""
-
     block: NodeBlockFiles
     part_id: Location
     degree: Location
@@ -222,11 +214,9 @@ def count_block_borders(payload: BordersPayload, attempt: Attempt) -> None:
 
 @dataclass(frozen=True)
 class MergedHomesPayload:
-    """Input of the task that merges leaves; without ``borders`` they stay as they are."""
-
     homes: HomeVectors
     leaves: tuple[PartPath, ...]
-    borders: tuple[Location, ...]
+    borders: tuple[Location, ...]  # none: leaves stay as they are
 
 
 @dataclass(frozen=True)
@@ -256,10 +246,8 @@ def write_merged_homes(payload: MergedHomesPayload, attempt: Attempt) -> MergedH
 
 @dataclass(frozen=True)
 class CountPayload:
-    """Input of the task that counts what parts store of a block; ``parts`` is the table of homes."""
-
     block: NodeBlockFiles
-    parts: Location
+    parts: Location  # the table of homes
     leaves: tuple[PartPath, ...]
     vectors: NodeVectors
 
@@ -284,8 +272,6 @@ def count_block(payload: CountPayload, attempt: Attempt) -> None:
 
 @dataclass(frozen=True)
 class SumFiguresPayload:
-    """Input of the task that adds up counts."""
-
     leaves: tuple[PartPath, ...]
     counts: tuple[Location, ...]
 

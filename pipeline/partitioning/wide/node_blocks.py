@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.blocks.arrays import NodeArrays
+from pipeline.blocks.arrays import NodeArrays, offsets_of
 from pipeline.blocks.sent_rows import FileBatch, SentRows, batches_for, write_by_receiver
 from pipeline.errors import PartitionError
 from pipeline.kernels.array_types import read_only
@@ -49,12 +49,10 @@ class NodeBlockFiles:
     def map(self) -> NodeBlock:
         """Map the files."""
         rows, ends = storage.map_arrow(self.rows), storage.map_arrow(self.ends)
-        indptr = np.zeros(rows.num_rows + 1, np.int64)
-        np.cumsum(storage.column(rows, "entries"), out=indptr[1:])
         has_weight = "weight" in ends.column_names
         block = NodeBlock(
             self.first,
-            indptr,
+            offsets_of(storage.column(rows, "entries")),
             storage.column(ends, "neighbor"),
             storage.column(ends, "weight") if has_weight else np.empty(0, np.int64),
             storage.column(rows, "volume"),
@@ -126,7 +124,7 @@ def build_blocks(tasks: TaskFolder, tables: IndexTables, options: CutOptions) ->
         )
     range_record = tasks.run(find_ranges, "ranges", RangesPayload(tables.arrays, options.worker_bytes))
     vectors = NodeVectors(range_record.file("degree"), range_record.file("node_key"))
-    starts = range_record.result.starts
+    starts = range_record.result
     stops = (*starts[1:], tables.nodes)
     rows = max(1, options.worker_bytes // _EDGE_BYTES)
     end_records = tasks.run_each(
@@ -158,7 +156,7 @@ def build_blocks(tasks: TaskFolder, tables: IndexTables, options: CutOptions) ->
         # What fits no leaf has to be split, whatever it costs.
         role = find_roles(tasks, tables, node_ranges, most, leaves)
         graph = _weigh(tasks, tables.nodes, node_ranges, vectors.node_key, role)
-    return replace(graph, entries=sum(record.result.entries for record in records)), vectors
+    return replace(graph, entries=sum(record.rows("ends") for record in records)), vectors
 
 
 def _weigh(
@@ -188,21 +186,12 @@ class NodeVectors:
 
 @dataclass(frozen=True)
 class RangesPayload:
-    """Input of the task that cuts the nodes into ranges: files of node_arrays, and the bound of a task."""
-
-    arrays: tuple[Location, ...]
+    arrays: tuple[Location, ...]  # files of node_arrays
     worker_bytes: int
 
 
-@dataclass(frozen=True)
-class RangesResult:
-    """First node of every range."""
-
-    starts: tuple[int, ...]
-
-
-def find_ranges(payload: RangesPayload, attempt: Attempt) -> RangesResult:
-    """Task: bring degrees and keys into a vector each, and cut the nodes into ranges that a task can hold."""
+def find_ranges(payload: RangesPayload, attempt: Attempt) -> tuple[int, ...]:
+    """Task: bring degrees and keys into a vector each, and return the first nodes of ranges that a task can hold."""
     worker_bytes = payload.worker_bytes
     nodes = NodeArrays(payload.arrays).nodes
     cost, starts, first = 0, [0], 0
@@ -218,16 +207,16 @@ def find_ranges(payload: RangesPayload, attempt: Attempt) -> RangesResult:
                 degrees.append(degree)
                 keys.append(storage.column(chunk, "node_key"))
                 _refuse_too_large(degree, worker_bytes)
-                cost = _open_ranges(starts, first, cost, np.cumsum(degree * _ENTRY_BYTES + _ROW_BYTES), worker_bytes)
+                cost = open_ranges(starts, first, cost, np.cumsum(degree * _ENTRY_BYTES + _ROW_BYTES), worker_bytes)
                 first += degree.size
-    return RangesResult(tuple(starts))
+    return tuple(starts)
 
 
-def _open_ranges(starts: list[int], first: int, cost: int, total: NDArray[np.int64], worker_bytes: int) -> int:
-    """Open a range wherever the last one is full; return what the last one holds. ``total`` is summed up."""
+def open_ranges(starts: list[int], first: int, cost: int, total: NDArray[np.int64], most: int) -> int:
+    """Open a range wherever the last one holds ``most``; return what the last one holds. ``total`` is summed up."""
     last, before = 0, 0
     while True:
-        row = int(np.searchsorted(total, worker_bytes - cost + before, side="right"))
+        row = int(np.searchsorted(total, most - cost + before, side="right"))
         row = max(row, last + (cost == 0))  # a row that is too large by itself is alone
         if row >= total.size:
             return cost + int(total[-1]) - before
@@ -268,22 +257,13 @@ def scatter_ends(payload: ScatterEndsPayload, attempt: Attempt) -> SentRows:
 
 @dataclass(frozen=True)
 class BuildEndsPayload:
-    """Input of the task that builds the adjacency of a range of nodes."""
-
     first: int
     stop: int
     batches: tuple[FileBatch, ...]
 
 
-@dataclass(frozen=True)
-class EntriesResult:
-    """Entries of a block: each edge twice."""
-
-    entries: int
-
-
-def build_ends(payload: BuildEndsPayload, attempt: Attempt) -> EntriesResult:
-    """Task: turn what was sent to a range into adjacency."""
+def build_ends(payload: BuildEndsPayload, attempt: Attempt) -> None:
+    """Task: turn what was sent to a range into adjacency, each edge twice."""
     entries = sum(batch.read().num_rows for batch in payload.batches)
     words = np.empty(entries, np.int64)
     at = 0
@@ -297,13 +277,10 @@ def build_ends(payload: BuildEndsPayload, attempt: Attempt) -> EntriesResult:
     del words
     write_ends(attempt.path("ends", "arrow"), neighbor, None)
     np.save(attempt.path("counts", "npy"), counts.astype(np.int32))
-    return EntriesResult(entries)
 
 
 @dataclass(frozen=True)
 class WeighPayload:
-    """Input of the task that weighs the nodes of a range."""
-
     files: RangeFiles
     role: Location
     node_key: Location

@@ -52,10 +52,8 @@ def _join(tasks: TaskFolder, name: str, pieces: Sequence[TaskRecord[None]], node
 
 @dataclass(frozen=True)
 class HubsPayload:
-    """Input of the task that finds the hubs of a range; see :class:`pipeline.partitioning.cutting.CutOptions`."""
-
     files: RangeFiles
-    hub_degree: int | None
+    hub_degree: int | None  # as in CutOptions
     leaves: int
 
 
@@ -82,10 +80,8 @@ def find_hubs(payload: HubsPayload, attempt: Attempt) -> None:
 
 @dataclass(frozen=True)
 class SplitHubsPayload:
-    """Input of the task that gives the nodes of a range their roles; ``is_hub`` is a vector over all nodes."""
-
     files: RangeFiles
-    is_hub: Location
+    is_hub: Location  # vector over all nodes
 
 
 def split_hubs(payload: SplitHubsPayload, attempt: Attempt) -> None:
@@ -106,10 +102,8 @@ def sums_of_rows(flags: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray
 
 @dataclass(frozen=True)
 class RangeRolesPayload:
-    """Input of the task that writes all roles: nodes ``first`` to ``stop`` are shared."""
-
     nodes: int
-    first: int
+    first: int  # of the shared nodes, which end before stop
     stop: int
 
 
@@ -123,8 +117,6 @@ def write_range_roles(payload: RangeRolesPayload, attempt: Attempt) -> None:
 
 @dataclass(frozen=True)
 class JoinVectorPayload:
-    """Input of the task that joins the pieces of a vector."""
-
     nodes: int
     pieces: tuple[Location, ...]
 

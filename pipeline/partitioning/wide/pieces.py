@@ -21,8 +21,6 @@ from pipeline.tasks import Attempt, TaskFolder
 
 @dataclass(frozen=True)
 class HashPayload:
-    """Input of the task that labels all nodes by the hash of their keys."""
-
     nodes: int
     node_key: Location
     parts: int
@@ -49,11 +47,9 @@ def measure_children(tasks: TaskFolder, graph: BlockGraph, labels: Location, par
 
 @dataclass(frozen=True)
 class MeasurePayload:
-    """Input of the task that measures what pieces get from a block; labels are in 0 <= label < parts."""
-
     block: NodeBlockFiles
     labels: Location
-    parts: int
+    parts: int  # labels are below
 
 
 @dataclass(frozen=True)
@@ -104,8 +100,6 @@ def write_children(
 
 @dataclass(frozen=True)
 class SendEdgesPayload:
-    """Input of the task that sends the edges of a block to the pieces of some labels."""
-
     block: NodeBlockFiles
     labels: Location
     piece_labels: tuple[int, ...]
@@ -123,9 +117,7 @@ def send_edges(payload: SendEdgesPayload, attempt: Attempt) -> SentRows:
 
 @dataclass(frozen=True)
 class PiecePayload:
-    """Input of the task that joins the piece of a label; labels and roles are vectors over all nodes."""
-
-    labels: Location
+    labels: Location  # vector over all nodes, as is role
     label: int
     role: Location
     batches: tuple[FileBatch, ...]

@@ -78,7 +78,7 @@ class LabelPropagation:
         decisions = tasks.run_each(
             accept_moves, "accept", [AcceptPayload(current, i, move_batches[i]) for i in receivers], receivers
         )
-        moves = sum(record.result.moves for record in decisions)
+        moves = sum(record.rows("moves") for record in decisions)
         if moves == 0:
             return labels, 0
         payload = ApplyPayload(
@@ -110,8 +110,6 @@ class RoundInput:
 
 @dataclass(frozen=True)
 class ProposePayload:
-    """Input of the task that proposes moves for the nodes of a block."""
-
     round: RoundInput
     block: NodeBlockFiles
 
@@ -132,21 +130,12 @@ def propose_moves(payload: ProposePayload, attempt: Attempt) -> SentRows:
 
 @dataclass(frozen=True)
 class AcceptPayload:
-    """Input of the task that accepts moves to the labels of a range."""
-
     round: RoundInput
     range: int
     batches: tuple[FileBatch, ...]
 
 
-@dataclass(frozen=True)
-class AcceptResult(SentRows):
-    """Moves that were accepted."""
-
-    moves: int
-
-
-def accept_moves(payload: AcceptPayload, attempt: Attempt) -> AcceptResult:
+def accept_moves(payload: AcceptPayload, attempt: Attempt) -> SentRows:
     """Task: choose the moves to a range of labels; send them on, and what they change in the loads."""
     current = payload.round
     moves = Proposals.in_order(*read_columns(payload.batches, _MOVE_DTYPES))
@@ -167,17 +156,15 @@ def accept_moves(payload: AcceptPayload, attempt: Attempt) -> AcceptResult:
     changes = write_by_receiver(
         attempt.path("changes", BATCHES), receivers_of(label, starts), {"label": label, "change": change}
     )
-    return AcceptResult({"moves": slices, "changes": changes}, moves.node.size)
+    return SentRows({"moves": slices, "changes": changes})
 
 
 @dataclass(frozen=True)
 class ApplyPayload:
-    """Input of the task that applies moves; batches are those of each range of nodes and of labels."""
-
     round: RoundInput
     nodes: int
-    moves: tuple[tuple[FileBatch, ...], ...]
-    changes: tuple[tuple[FileBatch, ...], ...]
+    moves: tuple[tuple[FileBatch, ...], ...]  # by range of nodes
+    changes: tuple[tuple[FileBatch, ...], ...]  # by range of labels
 
 
 def apply_moves(payload: ApplyPayload, attempt: Attempt) -> None:

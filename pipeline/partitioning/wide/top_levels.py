@@ -146,9 +146,7 @@ def _seeded_clusters(tasks: TaskFolder, graph: BlockGraph, seeds: GraphSeeds, ma
 
 @dataclass(frozen=True)
 class NameClustersPayload:
-    """Input of the task that names the clusters of the next level; ``rows`` are files of its blocks."""
-
-    rows: tuple[Location, ...]
+    rows: tuple[Location, ...]  # files of the blocks
     max_volume: int
 
 
@@ -168,8 +166,6 @@ def name_clusters(payload: NameClustersPayload, attempt: Attempt) -> None:
 
 @dataclass(frozen=True)
 class CoarsestPayload:
-    """Input of the task that cuts the coarsest graph."""
-
     blocks: tuple[NodeBlockFiles, ...]
     parts: int
     seed: int
