@@ -82,7 +82,7 @@ def test_no_port_answers_who_has_no_key(run: Run, is_another: bool) -> None:
 
 
 def test_what_workers_write_is_closed_to_others(run: Run) -> None:
-    client = run[0]._connected()
+    client = run[0]._open_client()
     folders = [worker["local_directory"] for worker in client.scheduler_info(-1)["workers"].values()]
     assert len(folders) == 2
     for folder in folders:
@@ -91,7 +91,7 @@ def test_what_workers_write_is_closed_to_others(run: Run) -> None:
 
 
 def test_no_key_stands_on_a_command_line_or_in_an_environment(run: Run) -> None:
-    key = run[0]._connected().security.tls_client_key
+    key = run[0]._open_client().security.tls_client_key
     secret = "".join(key.split("-----")[2].split())[:40]
     for process in living_family():
         with contextlib.suppress(psutil.NoSuchProcess):  # one of an earlier test has ended
