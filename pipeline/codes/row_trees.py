@@ -156,7 +156,7 @@ class _Search:
         for start in range(0, rounded_rows.scale.size, _BLOCK_ROWS):
             distances = rounded_rows.take(slice(start, start + _BLOCK_ROWS)).distances(self._means)
             is_near = distances <= np.partition(distances, most - 1, axis=1)[:, most - 1, None]
-            # Of groups that are as near, the first: argpartition would leave that to the machine.
+            # The first of groups that are as near: argpartition would leave that to the machine.
             with_ties = np.flatnonzero(np.count_nonzero(is_near, axis=1) > most)
             is_near[with_ties] &= np.cumsum(is_near[with_ties], axis=1) <= most
             groups.append(np.nonzero(is_near)[1].reshape(-1, most))

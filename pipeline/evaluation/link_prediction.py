@@ -119,7 +119,7 @@ def draw_negatives(
     edge_codes: NDArray[np.int64],
     propose: Callable[[NDArray[np.int64], int], NDArray[np.int64]],
 ) -> NDArray[np.int64]:
-    """For each pair the first proposed node that is no end of it and not known to be linked to ``src``.
+    """Return the first node proposed for each pair that is no end of it and not known to be linked to ``src``.
 
     propose : of the pairs at some positions and the number of the draw, a node for each pair.
 

@@ -23,7 +23,7 @@ _SOURCES = 5_000
 _ROUNDS = 3
 
 Buckets = Sequence[NDArray[np.int64]]
-"""Of each table whose rows are added up, the row of each node; (nodes,) int64."""
+"""The row of each node in each table whose rows are added up; (nodes,) int64."""
 WaysOf = Callable[[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int32]], Mapping[str, Buckets]]
 """Ways to share by keys, degrees and numbers of the nodes of a type."""
 

@@ -141,7 +141,7 @@ def _weights_kept(both: pa.Table, *, has_window: bool) -> Share:
 
 
 def _later_pairs(both: pa.Table) -> Share:
-    """Of pairs that both have, how many have a later last event; undated, more events."""
+    """How many common pairs have a later last event, or more events where they have no time."""
     is_later = pc.greater(both["last_ts_now"], both["last_ts"]).fill_null(False)
     has_more = pc.and_(pc.is_null(both["last_ts"]), pc.greater(both["events_now"], both["events"]))
     return Share(pc.sum(pc.or_(is_later, has_more)).as_py() or 0, both.num_rows)

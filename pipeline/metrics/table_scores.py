@@ -165,7 +165,7 @@ def _read_vectors(scoring: Scoring, vectors: VectorFiles) -> tuple[ScoredTable, 
     """Return a table, the pairs that it was made from and those to score it by, and what to warn of."""
     scored_table = read_scored_table(vectors)
     test_ends, warning = scoring.read_test_pairs()
-    # Of the training pairs, those of other sources are neither ranked, nor left out of a list, nor negatives.
+    # Training pairs of other sources are neither ranked, nor left out of a list, nor negatives.
     train_ends = read_edges_of(scoring.train, test_ends, is_plain=scoring.is_plain)
     train, test = scored_table.pairs(train_ends), scored_table.pairs(test_ends)
     # An excluded id has edges, and no row.

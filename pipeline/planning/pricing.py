@@ -50,7 +50,7 @@ class ShardChoice:
 
 @dataclass(frozen=True)
 class _RowCounts:
-    """Rows by what a method does with them. Of one part of several they are estimates."""
+    """Rows by what a method does with them. They are estimates for one part of several."""
 
     all: float
     joined_rows: float  # at home, copies and ghosts
@@ -102,8 +102,8 @@ def choose_shards(
     """Choose how many tasks share the columns of a part: the least wall time among those that fit.
 
     Without an exchange no columns are shared out, nor are orthogonal ones. Fewer shards are taken where more save
-    little time. If a task is too large even with the most shards, it is the fewest shards that come near the least
-    memory.
+    little time. If a task is too large even with the most shards, the fewest shards that come near the least memory
+    are taken.
 
     Parameters
     ----------

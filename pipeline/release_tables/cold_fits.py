@@ -31,7 +31,7 @@ RANGE_NODES = 1_048_576
 
 @dataclass(frozen=True)
 class ColdRowFigures:
-    """By type, the nodes that its map was fitted to, and the norm of its cold rows."""
+    """The nodes that each type's map was fitted to, and the norm of its cold rows."""
 
     fitted_nodes: Mapping[str, int]
     norms: Mapping[str, float]

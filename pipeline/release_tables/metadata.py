@@ -30,7 +30,7 @@ from pipeline.storage import fingerprint_of
 from pipeline.workspace import UNDATED, Workspace
 from schemas.published_tables import NODE_EMBEDDINGS
 
-#: Of rows of one type whose norms were set: it is the norm then that ranks.
+#: Products of rows of one type whose norms were set: the norm ranks then.
 _SET_NORMS = {
     "retrieval": "dot",
     "feature": "cosine",
@@ -39,7 +39,7 @@ _SET_NORMS = {
     "cosine leaves out how popular a node is",
 }
 
-#: Of two types, once a matrix says which products are edges.
+#: Products of two types, once a matrix says which of them are edges.
 _FITTED = {
     "retrieval": "dot",
     "feature": "cosine",

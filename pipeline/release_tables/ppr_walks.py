@@ -82,7 +82,7 @@ def walk_from_nodes(payload: WalkPayload, attempt: Attempt) -> WalkResult:
     with pq.ParquetWriter(
         attempt.path(PPR_WALKS, "parquet"),
         schema,
-        # Of ascending numbers the differences are packed; counts are nearly all 1, so a dictionary of them is.
+        # Differences of ascending numbers are packed; so is a dictionary of counts, which are nearly all 1.
         compression="zstd",
         use_dictionary=[_VALUES["visits"]],
         column_encoding={"row": "DELTA_BINARY_PACKED", _VALUES["visited"]: "DELTA_BINARY_PACKED"},

@@ -186,18 +186,17 @@ def make_filtered(
 def best_of(trials: Sequence[Trial]) -> Trial | None:
     """Return the best of those ranked for all users, if there are any, else of all.
 
-    Of equal ones it is the one with the fewest eigenvectors, then with the least weight of these, the phi nearest to 1
-    and the least beta.
+    Ties go to the fewest eigenvectors, then to their least weight, the phi nearest to 1 and the least beta.
     """
     return max([trial for trial in trials if trial.is_whole] or trials, key=_merit, default=None)
 
 
 def choose_filter(trials: Sequence[Trial], own: ListsConfig) -> Trial | None:
-    """Return the best, or with keys of the config's what is within noise of it.
+    """Return the best filter, or one within noise of it that has more of the config's values.
 
-    Of phi, beta and alpha of the best, as many as noise allows are put back to the config's values, at any rank: pairs
-    to come are no sample of those hidden, and of hundreds of filters the best is the luckiest too. Where several ways
-    put back as many, it is the best of them.
+    As many of phi, beta and alpha as noise allows are put back to the config's values, at any rank: pairs to come are
+    no sample of those hidden, and the best of hundreds of filters is the luckiest too. Where several ways put back as
+    many, the best of them is taken.
     """
     best = best_of(trials)
     if best is None:

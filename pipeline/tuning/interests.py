@@ -173,7 +173,7 @@ def choose_interests(
 ) -> InterestChoice:
     """Choose the keys whose lists find more than those by one row, by more than noise, and less at no length.
 
-    Of those within noise of the best, the ones tried first are taken.
+    The keys that were tried first are taken among those within noise of the best.
 
     Parameters
     ----------

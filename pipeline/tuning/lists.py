@@ -201,7 +201,7 @@ class ListSubject:
 def choose_lists(trials: Sequence[Trial]) -> Trial | None:
     """Return the best of those ranked for all users, if there are any, else of all.
 
-    Of equal ones it is the one with the least correction, then with the power nearest to 0 and the highest restart.
+    Ties go to the least correction, then to the power nearest to 0 and the highest restart.
     """
     return max([trial for trial in trials if trial.is_whole] or trials, key=_merit, default=None)
 

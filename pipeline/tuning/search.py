@@ -159,7 +159,7 @@ class Search:
 
         A candidate that is expected to take more than a quarter of what is left waits until the others had their
         turn: it might have nothing left to be compared with. A candidate is tried once, however often it is named.
-        Where none of them fits and nothing has been tried yet, the cheapest is tried, whatever it takes.
+        The cheapest is tried whatever it takes where none of them fits and nothing has been tried yet.
         """
         waiting: list[Candidate] = []
         for candidate in candidates:

@@ -36,7 +36,7 @@ def hide_per_user(
 ) -> NDArray[np.bool_]:
     """Hide a share of the pairs of every user, as the common test sets are made.
 
-    Of a user with c pairs, ``share * c`` rounded are hidden, at least one and never all: those whose hashes of
+    A user with c pairs has ``share * c`` of them hidden, rounded, at least one and never all: those whose hashes of
     (seed, keys of both ends) are smallest. Users with fewer than ``MIN_PAIRS`` pairs give none.
 
     All users give some, even where few are ranked: hiding pairs of a sample of users leaves items their degrees,
@@ -85,7 +85,7 @@ def hide_latest(last_us: NDArray[np.int64], share: float) -> TimeCut:
     """Hide the latest pairs: one moment for all users, as a test set that lies in the future has it.
 
     Pairs of one moment are never parted, so that nothing that is left was seen at or after any hidden pair's
-    last event. Of the moments there are, the one whose hidden share is nearest to ``share`` is taken.
+    last event. The moment whose hidden share is nearest to ``share`` is taken.
 
     Parameters
     ----------

@@ -227,8 +227,8 @@ class VectorSubject:
 def choose_table(trials: Sequence[Trial]) -> Trial | None:
     """Return the best by the deciding figure, unless a narrower or much cheaper table is within noise of it.
 
-    Of the tables within noise of the best the narrowest are taken, of these the best, and in its place the cheapest
-    of those that cost at most half as much. None if no trial was scored by all units.
+    The narrowest of the tables within noise of the best are taken, then the best of these, and in its place the
+    cheapest of those that cost at most half as much. None if no trial was scored by all units.
     """
     whole = [trial for trial in trials if trial.is_whole]
     if not whole:
