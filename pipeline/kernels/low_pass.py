@@ -48,8 +48,13 @@ def cut_above(moments: Sequence[float], count: float) -> float:
     The polynomial that counts never falls as the cut falls, save for the estimate's own noise; the first cut from
     above that lets through enough is taken, and the lowest if none does.
     """
-    for number in range(_CUT_STEPS - 1, 1, -1):
-        cut = 2.0 * number / _CUT_STEPS - 1.0
+    cuts = 2.0 * np.arange(_CUT_STEPS - 1, 1, -1) / _CUT_STEPS - 1.0
+    # Which of them may do is seen in float64 at once; that it does is for the exact sum to say.
+    order = np.arange(1, len(moments))
+    weights = np.array(_jackson(len(moments) - 1))[1:] * np.array(moments[1:]) * 2.0 / (order * math.pi)
+    counts = moments[0] * np.arccos(cuts) / math.pi + np.sin(np.outer(np.arccos(cuts), order)) @ weights
+    slack = 1e-9 * float(np.abs(moments).sum())
+    for cut in cuts[counts >= count - slack].tolist():
         if eigenvalues_above(moments, cut) >= count:
             return cut
     return 2.0 / _CUT_STEPS - 1.0
@@ -63,29 +68,29 @@ def _jackson(degree: int) -> list[float]:
 
 def next_term(
     product: NDArray[np.float32],
-    terms: NDArray[np.float32],
+    kept: NDArray[np.float32],
     factors: tuple[float, float, float],
     weights: tuple[float, float],
 ) -> None:
     """One step of the three-term recurrence, with its sum, in place.
 
-    With the columns of ``terms`` in thirds (sum, T_k, T_k-1): T_k+1 = f0 * product + f1 * T_k + f2 * T_k-1 goes to
-    ``product``, the sum grows by w0 * T_k + w1 * T_k+1, and ``terms`` becomes (sum, T_k+1, T_k). In float64, each
+    With the columns of ``kept`` in thirds (sum, T_k, T_k-1): T_k+1 = f0 * product + f1 * T_k + f2 * T_k-1 goes to
+    ``product``, the sum grows by w0 * T_k + w1 * T_k+1, and ``kept`` becomes (sum, T_k+1, T_k). In float64, each
     entry rounded once.
 
     Parameters
     ----------
-    product : (n, width) float32, C-contiguous: A T_k. terms : (n, 3 * width) float32, C-contiguous.
+    product : (n, width) float32, C-contiguous: A T_k. kept : (n, 3 * width) float32, C-contiguous.
     """
-    if terms.shape != (len(product), 3 * product.shape[1]):
-        raise ValueError(f"terms has shape {terms.shape}; it must be {(len(product), 3 * product.shape[1])}")
-    _next_term(product, terms, *factors, *weights)
+    if kept.shape != (len(product), 3 * product.shape[1]):
+        raise ValueError(f"kept has shape {kept.shape}; it must be {(len(product), 3 * product.shape[1])}")
+    _next_term(product, kept, *factors, *weights)
 
 
 @kernel
 def _next_term(
     product: OutMatrix[np.float32],
-    terms: OutMatrix[np.float32],
+    kept: OutMatrix[np.float32],
     of_product: float,
     of_current: float,
     of_previous: float,
@@ -93,15 +98,23 @@ def _next_term(
     weight_next: float,
 ) -> None:
     width = product.shape[1]
+    # By way of rows of their own, which nothing else overlaps: so loops are vectorised.
+    terms, sums = np.empty(width, np.float32), np.empty(width, np.float32)
     for i in range(len(product)):
         for col in range(width):
-            current = np.float64(terms[i, width + col])
-            previous = np.float64(terms[i, 2 * width + col])
+            current = np.float64(kept[i, width + col])
+            previous = np.float64(kept[i, 2 * width + col])
             term = np.float32(of_product * np.float64(product[i, col]) + of_current * current + of_previous * previous)
-            terms[i, col] = np.float32(np.float64(terms[i, col]) + weight_current * current + weight_next * term)
-            terms[i, 2 * width + col] = terms[i, width + col]
-            terms[i, width + col] = term
-            product[i, col] = term
+            terms[col] = term
+            sums[col] = np.float32(np.float64(kept[i, col]) + weight_current * current + weight_next * term)
+        for col in range(width):
+            kept[i, 2 * width + col] = kept[i, width + col]
+        for col in range(width):
+            kept[i, col] = sums[col]
+        for col in range(width):
+            kept[i, width + col] = terms[col]
+        for col in range(width):
+            product[i, col] = terms[col]
 
 
 def paired_sum(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:

@@ -89,6 +89,16 @@ def test_a_gap_in_the_spectrum_takes_the_cut() -> None:
     assert cut_above(traces(values, 40), 1_000) == pytest.approx(-1 + 2 / 2_048)
 
 
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=60), st.integers(1, 25), st.floats(0.01, 2.0))
+def test_the_cut_is_the_first_from_above_that_lets_enough_through(
+    values: list[float], degree: int, share: float
+) -> None:
+    moments, count = traces(np.array(values), degree), share * len(values)
+    cuts = [2.0 * number / 2_048 - 1.0 for number in range(2_047, 1, -1)]
+    enough = (cut for cut in cuts if eigenvalues_above(moments, cut) >= count)
+    assert cut_above(moments, count) == next(enough, 2.0 / 2_048 - 1.0)
+
+
 def test_terms_follow_the_recurrence_and_their_sum_grows() -> None:
     rng = np.random.default_rng(2)
     product, total, current, before = (rng.standard_normal((11, 5)).astype(np.float32) for _ in range(4))
@@ -102,7 +112,7 @@ def test_terms_follow_the_recurrence_and_their_sum_grows() -> None:
     np.testing.assert_array_max_ulp(kept[:, :5], grown, 1)
     np.testing.assert_array_equal(kept[:, 5:10], term)
     np.testing.assert_array_equal(kept[:, 10:], current)
-    with pytest.raises(ValueError, match="terms has shape"):
+    with pytest.raises(ValueError, match="kept has shape"):
         next_term(product, kept[:, :10].copy(), factors, weights)
 
 
