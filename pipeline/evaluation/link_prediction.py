@@ -64,10 +64,10 @@ class LinkAuc:
     without_negative: int
 
 
-def pair_codes(src: NDArray[np.int64], dst: NDArray[np.int64], n: int, *, undirected: bool) -> NDArray[np.int64]:
+def pair_codes(src: NDArray[np.int64], dst: NDArray[np.int64], n: int, *, is_undirected: bool) -> NDArray[np.int64]:
     """Sorted, distinct codes ``src * n + dst`` of pairs of positions; of both directions if undirected."""
     codes = src * n + dst
-    return distinct(np.concatenate((codes, dst * n + src)) if undirected else codes)
+    return distinct(np.concatenate((codes, dst * n + src)) if is_undirected else codes)
 
 
 def distinct(codes: NDArray[Code]) -> NDArray[Code]:

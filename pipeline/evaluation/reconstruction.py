@@ -75,7 +75,7 @@ def reconstruct(table: Table, train: Pairs, seed: int, sample: int | None = SAMP
     """
     n = len(table.rows)
     edges = train.between_rows()
-    src, dst = np.divmod(pair_codes(edges.src, edges.dst, n, undirected=True), n)
+    src, dst = np.divmod(pair_codes(edges.src, edges.dst, n, is_undirected=True), n)
     indptr = offsets_of(np.bincount(src, minlength=n))
     has_edge = np.flatnonzero(np.diff(indptr))
     sample_nodes = has_edge[sample_by_key(table.node_key[has_edge], sample, seed)]

@@ -109,4 +109,4 @@ class Pairs:
 def known_codes(table: Table, *pair_sets: Pairs) -> NDArray[np.int64]:
     """Sorted ``pair_codes`` of all pairs whose ends have rows; in both directions on a plain graph."""
     src, dst = (np.concatenate([getattr(pairs.between_rows(), end) for pairs in pair_sets]) for end in ("src", "dst"))
-    return pair_codes(src, dst, len(table.rows), undirected=table.is_plain)
+    return pair_codes(src, dst, len(table.rows), is_undirected=table.is_plain)

@@ -72,7 +72,7 @@ def report_links(table: Table, train: Pairs, test: Pairs, seed: int) -> dict[str
     """AUC of the test pairs against three kinds of negatives, each beside the degree product's own."""
     pairs, nodes = test.with_rows(table), table.nodes
     pairs_to_avoid = known_codes(table, train, test)
-    walk_codes = pair_codes(train.src, train.dst, len(table.rows), undirected=True)
+    walk_codes = pair_codes(train.src, train.dst, len(table.rows), is_undirected=True)
     negatives = {
         "random": random_negatives(pairs.src, pairs.dst, nodes, pairs_to_avoid, seed),
         "degree_matched": degree_matched_negatives(pairs.src, pairs.dst, nodes, pairs_to_avoid, seed),

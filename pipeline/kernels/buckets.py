@@ -97,11 +97,11 @@ def _hash_texts(hashes: Out[np.uint64], offsets: In[np.int64], data: In[np.uint8
     for i in range(len(hashes)):
         at, stop = offsets[i], offsets[i + 1]
         # The length comes first: zeros that fill up the last word are no bytes of the text.
-        hashed = mix(hashes[i] ^ np.uint64(stop - at))
+        text_hash = mix(hashes[i] ^ np.uint64(stop - at))
         while at < stop:
-            hashed = mix(hashed ^ word_of(data, at, stop))
+            text_hash = mix(text_hash ^ word_of(data, at, stop))
             at += 8
-        hashes[i] = hashed
+        hashes[i] = text_hash
 
 
 @kernel

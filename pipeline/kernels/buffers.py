@@ -16,12 +16,12 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDAr
     8 lines instead of 9. Buffers of several MiB are asked to live in huge pages, which numpy's
     allocator does by itself on Linux, so that random rows miss the TLB less often.
     """
-    return _aligned(np.empty(_bytes_for(shape, dtype), np.uint8), shape, dtype)
+    return _align(np.empty(_bytes_for(shape, dtype), np.uint8), shape, dtype)
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """The same of zeros, whose memory is found when it is first written."""
-    return _aligned(np.zeros(_bytes_for(shape, np.float32), np.uint8), shape, np.float32)
+    return _align(np.zeros(_bytes_for(shape, np.float32), np.uint8), shape, np.float32)
 
 
 class Buffers:
@@ -46,6 +46,6 @@ def _bytes_for(shape: tuple[int, ...], dtype: DTypeLike) -> int:
     return math.prod(shape) * np.dtype(dtype).itemsize + CACHE_LINE_BYTES
 
 
-def _aligned(raw: NDArray[np.uint8], shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+def _align(raw: NDArray[np.uint8], shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     offset = -raw.ctypes.data % CACHE_LINE_BYTES
     return raw[offset : len(raw) - CACHE_LINE_BYTES + offset].view(dtype).reshape(shape)

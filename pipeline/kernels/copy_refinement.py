@@ -59,7 +59,7 @@ class _State(NamedTuple):
     worth: Out[np.int32]  # by count of neighbours, the last for all counts from there on
     worth_minus_one: Out[np.int32]  # by the worth of a count, that of one neighbour fewer; of many, the same
     word: Out[np.int64]  # (n,) slot << 3 | flags
-    used: Out[np.int32]  # (n,) labels in the list of pairs
+    pair_count: Out[np.int32]  # (n,) labels in the list of pairs
     pairs: Out[np.int64]  # label << 32 | count
     counts: Out[np.int32]
     saves: Out[np.uint8]  # worth of each of the counts
@@ -91,14 +91,14 @@ def refine_copies(
     n = graph.volume.size
     load = np.zeros(parts, np.int64)
     np.add.at(load, labels, graph.volume)
-    word, used, room = np.zeros(n, np.int64), np.zeros(n, np.int32), np.zeros(2, np.int64)
-    _make_room(graph, parts, word, used, room)
+    word, pair_count, room = np.zeros(n, np.int64), np.zeros(n, np.int32), np.zeros(2, np.int64)
+    _make_room(graph, parts, word, pair_count, room)
     whole = 1 - KEEP**_MOST_COUNT
     worth = np.array([round(_ONE * (1 - KEEP**count) / whole) for count in range(_MOST_COUNT + 1)], np.int32)
     worth_minus_one = np.arange(_ONE + 1, dtype=np.int32)
     worth_minus_one[worth[1:-1]] = worth[:-2]
     tables = np.zeros(room[0], np.int64), np.zeros(room[1], np.int32), np.zeros(room[1], np.uint8)
-    state = _State(labels.copy(), load, worth, worth_minus_one, word, used, *tables)
+    state = _State(labels.copy(), load, worth, worth_minus_one, word, pair_count, *tables)
     _count_labels(graph, state)
     if load.max() > max_volume:
         _relieve_parts(graph, order, max_volume, state)
@@ -113,16 +113,18 @@ def slot(word: int) -> int:
 
 
 @kernel
-def _make_room(graph: WeightedGraph, parts: int, word: Out[np.int64], used: Out[np.int32], room: Out[np.int64]) -> None:
-    """Fill ``word``, ``used`` with the number of whole neighbours, and ``room`` with the length of pairs and slots."""
+def _make_room(
+    graph: WeightedGraph, parts: int, word: Out[np.int64], pair_count: Out[np.int32], room: Out[np.int64]
+) -> None:
+    """Fill ``word``, ``pair_count`` with the count of whole neighbours, ``room`` with the length of pairs and slots."""
     indptr, neighbor, _, volume = graph
     for v in range(volume.size):
         if volume[v] > 0:
             for e in range(indptr[v], indptr[v + 1]):
-                used[neighbor[e]] += 1
+                pair_count[neighbor[e]] += 1
     pairs = slots = np.int64(0)
     for i in range(word.size):
-        around = np.int64(used[i])
+        around = np.int64(pair_count[i])
         is_few = around * _FEW_FROM < parts
         if not is_few or (around * _DENSE_FROM >= parts and around <= _MOST_LABELS):
             word[i] = (slots << 3) | DENSE | (FEW if is_few else 0)
@@ -138,29 +140,29 @@ def _make_room(graph: WeightedGraph, parts: int, word: Out[np.int64], used: Out[
 @inner_kernel
 def _add(i: int, label: int, step: int, state: _State) -> None:
     """Add ``step``, 1 or -1, to the count of a label around node i."""
-    worth, used, pairs, counts = state.worth, state.used, state.pairs, state.counts
+    worth, pair_count, pairs, counts = state.worth, state.pair_count, state.pairs, state.counts
     s = slot(state.word[i])
     if state.word[i] & DENSE:
         counts[s + label] += step
         state.saves[s + label] = worth[min(counts[s + label], worth.size - 1)]
         return
-    end = s + used[i]
+    end = s + pair_count[i]
     while s < end and pairs[s] >> 32 != label:
         s += 1
     if s == end:
         pairs[s] = np.int64(label) << 32
-        used[i] += 1
+        pair_count[i] += 1
     pairs[s] += step
     if pairs[s] & _COUNT == 0:
-        used[i] -= 1
-        pairs[s] = pairs[slot(state.word[i]) + used[i]]
+        pair_count[i] -= 1
+        pairs[s] = pairs[slot(state.word[i]) + pair_count[i]]
 
 
 @kernel
 def _count_labels(graph: WeightedGraph, state: _State) -> None:
     """Fill the tables of all nodes."""
     indptr, neighbor, _, volume = graph
-    worth, used = state.worth, state.used
+    worth, pair_count = state.worth, state.pair_count
     parts = state.load.size
     around = np.zeros(parts + 1, np.int32)
     labels_around = np.empty(parts + 1, np.int32)
@@ -170,7 +172,7 @@ def _count_labels(graph: WeightedGraph, state: _State) -> None:
     around[parts] = 1
     for i in range(volume.size):
         first, count = slot(state.word[i]), 0
-        if used[i] == 0:
+        if pair_count[i] == 0:
             continue
         for e in range(indptr[i], indptr[i + 1]):
             label = label_of[neighbor[e]]
@@ -186,14 +188,14 @@ def _count_labels(graph: WeightedGraph, state: _State) -> None:
             else:
                 state.pairs[first + m] = (np.int64(label) << 32) | around[label]
             around[label] = 0
-        used[i] = count
+        pair_count[i] = count
 
 
 @inner_kernel
 def _sum_saves(v: int, graph: WeightedGraph, state: _State, gains: Out[np.int32], beside: Out[np.int32]) -> None:
     """Fill ``gains`` with the rows that ``v`` saves in each part, as if it had none yet; ``beside`` is 0 again."""
     indptr, neighbor = graph.indptr, graph.neighbor
-    labels, word, used, pairs = state.labels, state.word, state.used, state.pairs
+    labels, word, pair_count, pairs = state.labels, state.word, state.pair_count, state.pairs
     worth, worth_minus_one, saves = state.worth, state.worth_minus_one, state.saves
     own, most, parts = labels[v], worth.size - 1, gains.size
     gains[:] = 0
@@ -203,7 +205,7 @@ def _sum_saves(v: int, graph: WeightedGraph, state: _State, gains: Out[np.int32]
         for label in range(parts):
             gains[label] += row[label]
     else:
-        for pair in pairs[first : first + used[v]]:
+        for pair in pairs[first : first + pair_count[v]]:
             gains[pair >> 32] += worth[min(pair & _COUNT, most)]
     last = neighbor.size - 1
     # What concerns single parts goes beside the sums: the processor would have to wait for a part's new sum before
@@ -224,8 +226,8 @@ def _sum_saves(v: int, graph: WeightedGraph, state: _State, gains: Out[np.int32]
                     beside[own] -= worth[most] - worth[most - 1]
             if home >= 0:  # there, its neighbour is no ghost either, however many neighbours that one has
                 beside[home] += _ONE - row[home]
-        elif used[i] <= _MOST_LABELS:
-            for pair in pairs[first : first + used[i]]:
+        elif pair_count[i] <= _MOST_LABELS:
+            for pair in pairs[first : first + pair_count[i]]:
                 label = pair >> 32
                 if label != home:
                     beside[label] += worth[min((pair & _COUNT) - (label == own), most)]

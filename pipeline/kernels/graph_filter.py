@@ -124,7 +124,7 @@ class GraphFilter:
         self._to_score[slice(*columns)] = power_or_zero(degree, rule.beta + 0.5)
         self._ideal = (basis * (rule.alpha * self._to_root[:, None])).astype(np.float32)
         self._z = aligned_empty((graph.n, BLOCK))
-        self._others = self._z[slice(*rows)] if graph.left is not None else aligned_empty((graph.n, BLOCK))
+        self._other_rows = self._z[slice(*rows)] if graph.left is not None else aligned_empty((graph.n, BLOCK))
         self._step = aligned_empty((degree.size, BLOCK))
         self._longest = float(row_norms(basis).max(initial=0.0))
 
@@ -150,10 +150,10 @@ class GraphFilter:
         candidate_degrees = self._graph.degree[candidates.start : candidates.stop]
         largest = float(power_or_zero(candidate_degrees, self._rule.beta).max(initial=0.0))
         for first in range(0, sources.size, BLOCK):
-            some = slice(first, min(first + BLOCK, sources.size))
-            bound[some] = self._solve(sources[some]) * largest
-            of_some = read_only(candidates.of_sources(some.start, some.stop)._replace(factor=factor))
-            top_k_of_columns(self._z, of_some, scores[some], nodes[some])
+            block = slice(first, min(first + BLOCK, sources.size))
+            bound[block] = self._solve(sources[block]) * largest
+            of_some = read_only(candidates.of_sources(block.start, block.stop)._replace(factor=factor))
+            top_k_of_columns(self._z, of_some, scores[block], nodes[block])
         return TopK(nodes, scores, bound)
 
     def top_k_of_variants(
@@ -167,20 +167,20 @@ class GraphFilter:
             count, and alpha is the rule's times the factor.
         """
         check_candidates(candidates, self._graph.n, sources.size, k)
-        polynomial, mixed = self._parts(self._signals(sources))
-        some = read_only(candidates.of_sources(0, sources.size)._replace(factor=self._to_score))
+        polynomial, basis_products = self._parts(self._signals(sources))
+        all_candidates = read_only(candidates.of_sources(0, sources.size)._replace(factor=self._to_score))
         scores = np.empty((sources.size, k), np.float32)
         nodes = np.empty((len(variants), sources.size, k), np.int64)
         low_pass = np.zeros_like(polynomial)
         columns, width = self._z[slice(*self._columns)], 0
         for (rank, factor), of_variant in zip(variants, nodes, strict=True):
             if rank > width:
-                coefficients = mixed[:, width:rank].T.astype(np.float64)
+                coefficients = basis_products[:, width:rank].T.astype(np.float64)
                 low_pass += combine_columns(self._ideal[:, width:rank], coefficients)
                 width = rank
             np.multiply(low_pass, np.float32(factor), out=columns)
             columns += polynomial
-            top_k_of_columns(self._z, some, scores, of_variant)
+            top_k_of_columns(self._z, all_candidates, scores, of_variant)
         return nodes
 
     def scores(self, sources: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -192,15 +192,15 @@ class GraphFilter:
     def _solve(self, sources: NDArray[np.int64]) -> NDArray[np.float64]:
         """Leave the scores over ``_to_score`` in the columns of z; return their bounds for a node of degree 1."""
         signals = self._signals(sources)
-        polynomial, mixed = self._parts(signals)
-        here = self._z[slice(*self._columns)]
-        combine_columns(self._ideal, mixed.T.astype(np.float64), out=here)
-        here += polynomial
+        polynomial, basis_products = self._parts(signals)
+        columns_of_z = self._z[slice(*self._columns)]
+        combine_columns(self._ideal, basis_products.T.astype(np.float64), out=columns_of_z)
+        columns_of_z += polynomial
         indptr, _, value = signals
         source = np.repeat(np.arange(sources.size), np.diff(indptr))
         total = np.bincount(source, value, sources.size).astype(np.float64)
         length = np.sqrt(np.bincount(source, value * value, sources.size))
-        return self._bound(length, total, row_norms(mixed[: sources.size]))
+        return self._bound(length, total, row_norms(basis_products[: sources.size]))
 
     def _parts(self, signals: _Signals) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return h(P) f in the unit of z, (columns, BLOCK), until the next call, and V^T f, (BLOCK, rank)."""
@@ -209,12 +209,12 @@ class GraphFilter:
         order = np.argsort(position, kind="stable")
         of_z = (value * self._to_root[position]).astype(np.float32)
         self._run_polynomial(SeedTerms((position + self._columns[0])[order], source[order], of_z[order]))
-        mixed = aligned_empty((BLOCK, self._basis.shape[1]))
-        mixed[:] = 0.0  # always as many columns: what a product rounds depends on its shape
+        basis_products = aligned_empty((BLOCK, self._basis.shape[1]))
+        basis_products[:] = 0.0  # always as many columns: what a product rounds depends on its shape
         if self._basis.shape[1]:
             matrix = Csr(indptr, position.astype(np.int32), value.astype(np.float32))
-            spmm(matrix, self._basis, mixed, start=0, stop=indptr.size - 1)
-        return self._step, mixed
+            spmm(matrix, self._basis, basis_products, start=0, stop=indptr.size - 1)
+        return self._step, basis_products
 
     def _signals(self, sources: NDArray[np.int64]) -> _Signals:
         graph = self._graph
@@ -232,23 +232,23 @@ class GraphFilter:
         """
         graph, coefficients = self._graph, self._rule.coefficients
         (start, stop), (first, _) = self._columns, self._rows
-        here, step, others = self._z[start:stop], self._step, self._others
+        current, step, other_rows = self._z[start:stop], self._step, self._other_rows
         step[:] = 0.0
         np.add.at(step, (seeds.rows - start, seeds.cols), np.float32(coefficients[-1]) * seeds.values)
-        here[:] = step
+        current[:] = step
         no_seeds = read_only(SeedTerms(seeds.rows[:0], seeds.cols[:0], seeds.values[:0]))
         unit, residual = np.ones(BLOCK, np.float32), np.zeros(BLOCK)
         for k in range(len(coefficients) - 2, -1, -1):
             pull = np.float32(4.0 if k else 2.0)
-            inner = read_only(Summands(here, start))
-            recover_side(graph.csr, SideRows(inner, others), first, no_seeds, self._scales.factor)
+            inner = read_only(Summands(current, start))
+            recover_side(graph.csr, SideRows(inner, other_rows), first, no_seeds, self._scales.factor)
             of_degree = read_only(seeds._replace(values=seeds.values * np.float32(coefficients[k] / pull)))
             moves = read_only(Coefficients(unit, unit * pull, unit if k else np.zeros_like(unit)))
-            iterate = Iterate(read_only(Summands(others, first)), here, here, step, residual)
+            iterate = Iterate(read_only(Summands(other_rows, first)), current, current, step, residual)
             chebyshev_pass(graph.csr, iterate, start, of_degree, self._scales, moves, False)
 
     def _bound(
-        self, length: NDArray[np.float64], total: NDArray[np.float64], mixed: NDArray[np.float64]
+        self, length: NDArray[np.float64], total: NDArray[np.float64], basis_products: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Bound the error of each source's scores over D_C^β.
 
@@ -269,8 +269,8 @@ class GraphFilter:
         of_steps = 4 * 3 * ROUNDING * sizes[1:].sum() + 2 * UNIT * (sizes[:-1] + sizes[1:]).sum()
         of_polynomial = of_steps + (ROUNDING + 3 * UNIT) * c.sum()
         rank, longest, alpha = self._basis.shape[1], self._longest, self._rule.alpha
-        of_basis = alpha * longest * ((rank + 4) * UNIT * mixed + ROUNDING * longest * total)
-        of_result = 4 * UNIT * (c.sum() * length + alpha * longest * mixed)
+        of_basis = alpha * longest * ((rank + 4) * UNIT * basis_products + ROUNDING * longest * total)
+        of_result = 4 * UNIT * (c.sum() * length + alpha * longest * basis_products)
         return _SLACK * (of_polynomial * length + of_basis + of_result)
 
 

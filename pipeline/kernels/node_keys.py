@@ -27,7 +27,9 @@ _SECRET = np.frombuffer(
     ),
     np.uint64,
 )
-_PRIME_1, _PRIME_2, _PRIME_3 = (np.uint64(one) for one in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
+_PRIME_1, _PRIME_2, _PRIME_3 = (
+    np.uint64(prime) for prime in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
+)
 _MIX_1, _MIX_2 = np.uint64(0x165667919E3779F9), np.uint64(0x9FB21C651E98DF25)
 _LOW, _TEN = np.uint64(0xFFFFFFFF), np.uint64(10)
 _MINUS, _ZERO = ord("-"), ord("0")
@@ -42,7 +44,7 @@ def node_keys(node_type: str, ids: Sequence[bytes]) -> NDArray[np.uint64]:
     ids : n ids as UTF-8 text, or canonical decimal digits where ids are integers.
     """
     offsets = np.zeros(len(ids) + 1, np.int64)
-    np.cumsum([len(one) for one in ids], out=offsets[1:])
+    np.cumsum([len(text) for text in ids], out=offsets[1:])
     return keys_of_texts(node_type, offsets, np.frombuffer(b"".join(ids), np.uint8))
 
 
@@ -62,7 +64,7 @@ def keys_of_integers(node_type: str, ids: NDArray[np.int64]) -> NDArray[np.uint6
     """Return the keys of nodes whose ids are integers: those of their canonical decimals; (n,) int64 -> (n,) uint64."""
     prefix, text = _prefix(node_type)
     if len(prefix) + _DIGITS > _MOST:
-        return node_keys(node_type, [str(one).encode() for one in ids.tolist()])
+        return node_keys(node_type, [str(node_id).encode() for node_id in ids.tolist()])
     keys = np.empty(len(ids), np.uint64)
     _hash_integers(np.ascontiguousarray(ids), len(prefix), text, keys)
     return keys
@@ -104,10 +106,10 @@ def _fold(left: np.uint64, right: np.uint64) -> np.uint64:
 @inner_kernel
 def _swap(word: np.uint64) -> np.uint64:
     """The bytes of a word, last first."""
-    swapped = np.uint64(0)
+    swapped_word = np.uint64(0)
     for byte in range(8):
-        swapped |= (word >> np.uint64(8 * byte) & np.uint64(255)) << np.uint64(56 - 8 * byte)
-    return swapped
+        swapped_word |= (word >> np.uint64(8 * byte) & np.uint64(255)) << np.uint64(56 - 8 * byte)
+    return swapped_word
 
 
 @inner_kernel

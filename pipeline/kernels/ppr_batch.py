@@ -82,8 +82,8 @@ def batch_top_k(
     nodes, scores = np.full((len(sets), k), NO_ROW, np.int64), np.zeros((len(sets), k), np.float32)
     weights = np.empty(0, np.float32) if graph.weights is None else graph.weights
     arrays = read_only(BatchGraph(graph.indptr, graph.indices, weights, graph.degree))
-    some = candidates.of_sources(0, len(sets))
-    absent = rank_all(arrays, sets.arrays, read_only(fingerprints), rule, spread, some, scores, nodes)
+    all_candidates = candidates.of_sources(0, len(sets))
+    absent = rank_all(arrays, sets.arrays, read_only(fingerprints), rule, spread, all_candidates, scores, nodes)
     if absent >= 0:
         raise ValueError(f"node {absent} has no fingerprint; give those of nodes_after(graph, seeds, rounds)")
     best_first(scores, nodes)

@@ -91,11 +91,11 @@ def spread_marks(indptr: In[np.int64], indices: In[np.int32], at: In[np.bool_], 
 
 
 @kernel
-def _with_room(pairs: _Pairs, wanted: int) -> _Pairs:
+def _with_room(pairs: _Pairs, size: int) -> _Pairs:
     """The same pairs in arrays of at least the wanted size."""
-    if pairs.nodes.size >= wanted:
+    if pairs.nodes.size >= size:
         return pairs
-    nodes, values = np.empty(2 * wanted, np.int32), np.empty(2 * wanted)
+    nodes, values = np.empty(2 * size, np.int32), np.empty(2 * size)
     nodes[: pairs.nodes.size] = pairs.nodes
     values[: pairs.nodes.size] = pairs.values
     return _Pairs(nodes, values)
@@ -120,16 +120,16 @@ def _take_out(values: Out[np.float64], tiles: Out[np.uint8], pairs: _Pairs) -> t
 
 
 @inner_kernel
-def _forward(graph: BatchGraph, v: int, chance: float, there: Out[np.float64], tiles: Out[np.uint8]) -> None:
+def _forward(graph: BatchGraph, v: int, chance: float, next_chances: Out[np.float64], tiles: Out[np.uint8]) -> None:
     """Move a chance from v on to its neighbours."""
     indptr, indices, weights, degree = graph
     share = chance / degree[v]
     for e in range(indptr[v], indptr[v + 1]):
         u = indices[e]
         if weights.size == 0:
-            there[u] += share
+            next_chances[u] += share
         else:
-            there[u] += share * np.float64(weights[e])
+            next_chances[u] += share * np.float64(weights[e])
         tiles[u >> TILE_BITS] = 1
 
 
@@ -140,27 +140,27 @@ def _do_rounds(
     """Do the rounds of a query: what is settled, in the state; where walks are after the last one, in pairs."""
     set_indptr, set_nodes, shares = sets
     restart, rounds, _ = rule
-    here, tiles_here = state.values[_HERE], state.tiles[_HERE]
-    there, tiles_there = state.values[_THERE], state.tiles[_THERE]
-    settled, tiles_settled = state.values[_SETTLED], state.tiles[_SETTLED]
+    now, tiles_here = state.values[_HERE], state.tiles[_HERE]
+    after, tiles_there = state.values[_THERE], state.tiles[_THERE]
+    settled_chances, tiles_settled = state.values[_SETTLED], state.tiles[_SETTLED]
     for e in range(set_indptr[query], set_indptr[query + 1]):
-        here[set_nodes[e]] += shares[e]
+        now[set_nodes[e]] += shares[e]
         tiles_here[set_nodes[e] >> TILE_BITS] = 1
     for _ in range(rounds):
-        moving, count = _take_out(here, tiles_here, moving)
+        moving, count = _take_out(now, tiles_here, moving)
         nodes, chances = moving
         for i in range(count):
             v, chance = int(nodes[i]), chances[i]
             if graph.indptr[v] == graph.indptr[v + 1]:  # all of it ends as the fingerprint of v
-                there[v] += chance
+                after[v] += chance
                 tiles_there[v >> TILE_BITS] = 1
                 continue
-            settled[v] += restart * chance
+            settled_chances[v] += restart * chance
             tiles_settled[v >> TILE_BITS] = 1
-            _forward(graph, v, (1.0 - restart) * chance, there, tiles_there)
-        here, there = there, here
+            _forward(graph, v, (1.0 - restart) * chance, after, tiles_there)
+        now, after = after, now
         tiles_here, tiles_there = tiles_there, tiles_here
-    return _take_out(here, tiles_here, moving)
+    return _take_out(now, tiles_here, moving)
 
 
 @inner_kernel
@@ -169,12 +169,12 @@ def _add_fingerprints(
 ) -> int:
     """Add the fingerprints of the first ``count`` pairs to the sums; a node without fingerprint, or -1."""
     row_of, indptr, print_nodes, visits, scale, _ = prints
-    heaviest, _, dropped = spread
+    heaviest, _, drop = spread
     nodes, chances = moving
     sums, tiles = state.values[_SUMS], state.tiles[_SUMS]
     for i in range(count):
         if chances[i] < drop_below:
-            dropped[query] += chances[i]
+            drop[query] += chances[i]
             continue
         row = row_of[nodes[i]]
         if row < 0:
@@ -206,15 +206,15 @@ def _largest(line: Out[np.float64]) -> float:
 
 
 @inner_kernel
-def _tops(sums: Out[np.float64], touched: Out[np.uint8], candidates: CandidateNodes, tops: Out[np.float64]) -> float:
+def _tops(sums: Out[np.float64], is_touched: Out[np.uint8], candidates: CandidateNodes, tops: Out[np.float64]) -> float:
     """Fill in the largest score of each touched tile's candidates; return the largest sum of all.
 
     Sums become scores, those of others than candidates 0.
     """
     start, stop, factor, _ = candidates
     largest = 0.0
-    for tile in range(touched.size):
-        if not touched[tile]:
+    for tile in range(is_touched.size):
+        if not is_touched[tile]:
             continue
         first = tile << TILE_BITS
         line = sums[first : first + TILE]
@@ -242,7 +242,7 @@ def _offer(best: Out[np.float32], nodes: Out[np.int64], value: float, node: int)
 @inner_kernel
 def _offer_tiles(
     sums: Out[np.float64],
-    touched: Out[np.uint8],
+    is_touched: Out[np.uint8],
     tops: In[np.float64],
     bars: Out[np.float32],
     bar_tiles: Out[np.int64],
@@ -253,12 +253,12 @@ def _offer_tiles(
     # The k-th of the tiles' best is no higher than the k-th of all: most tiles need no second look.
     bars.fill(0)
     bar_tiles.fill(NO_ROW)
-    for tile in range(touched.size):
-        if touched[tile]:
+    for tile in range(is_touched.size):
+        if is_touched[tile]:
             _offer(bars, bar_tiles, tops[tile], tile)
-    for tile in range(touched.size):
-        if touched[tile]:
-            touched[tile] = 0
+    for tile in range(is_touched.size):
+        if is_touched[tile]:
+            is_touched[tile] = 0
             line = sums[tile << TILE_BITS : (tile + 1) << TILE_BITS]
             top = np.float32(tops[tile])
             if top >= bars[0] and top >= best[0]:
@@ -280,11 +280,11 @@ def rank_all(
     nodes: OutMatrix[np.int64],
 ) -> int:
     """The heaps of each query's best candidates, (queries, k); returns a node without fingerprint, or -1."""
-    start, stop, factor, (excluded_indptr, excluded) = candidates
+    start, stop, factor, (excluded_indptr, excluded_nodes) = candidates
     largest = spread.largest
     count_of_tiles = (graph.degree.size + TILE - 1) >> TILE_BITS
     state = _State(np.zeros((4, count_of_tiles << TILE_BITS)), np.zeros((4, count_of_tiles), np.uint8))
-    sums, touched = state.values[_SUMS], state.tiles[_SUMS]
+    sums, is_touched = state.values[_SUMS], state.tiles[_SUMS]
     tops = np.empty(count_of_tiles)
     bars, bar_tiles = np.empty(scores.shape[1], np.float32), np.empty(scores.shape[1], np.int64)
     pairs = _Pairs(np.empty(1024, np.int32), np.empty(1024))
@@ -297,19 +297,19 @@ def rank_all(
         first, last = excluded_indptr[query], excluded_indptr[query + 1]
         # What was settled is ranked by itself, so that for the bound the sums hold nothing but fingerprints.
         pairs, count = _take_out(state.values[_SETTLED], state.tiles[_SETTLED], pairs)
-        settled_nodes, settled = pairs
+        settled_nodes, settled_chances = pairs
         for i in range(count):
             u = int(settled_nodes[i])
             largest[query] = max(largest[query], sums[u])
-            value = sums[u] + settled[i]
+            value = sums[u] + settled_chances[i]
             sums[u] = 0.0
-            if start <= u < stop and not contains(excluded, first, last, u):
+            if start <= u < stop and not contains(excluded_nodes, first, last, u):
                 if factor.size > 0:
                     value *= np.float64(factor[u])
                 _offer(best, best_nodes, value, u)
         for i in range(first, last):
-            largest[query] = max(largest[query], sums[excluded[i]])
-            sums[excluded[i]] = 0.0
-        largest[query] = max(largest[query], _tops(sums, touched, candidates, tops))
-        _offer_tiles(sums, touched, tops, bars, bar_tiles, best, best_nodes)
+            largest[query] = max(largest[query], sums[excluded_nodes[i]])
+            sums[excluded_nodes[i]] = 0.0
+        largest[query] = max(largest[query], _tops(sums, is_touched, candidates, tops))
+        _offer_tiles(sums, is_touched, tops, bars, bar_tiles, best, best_nodes)
     return -1

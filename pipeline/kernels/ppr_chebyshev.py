@@ -128,9 +128,9 @@ def chebyshev_columns(
     highest = np.add.reduceat(sources.shares / degree[sources.nodes], sources.indptr[:-1])
     order = np.lexsort((-highest, ~work.is_near(sources)))
     for first in range(0, len(sources), BLOCK):
-        some = order[first : first + BLOCK]
-        z, bound = work.scores(sources.in_order(some), threshold)
-        yield some, z, bound + 4 * ROUNDING / restart * highest[some]
+        positions = order[first : first + BLOCK]
+        z, bound = work.scores(sources.in_order(positions), threshold)
+        yield positions, z, bound + 4 * ROUNDING / restart * highest[positions]
 
 
 def _rank(
@@ -145,12 +145,12 @@ def _rank(
     sources, candidates = sources.in_order(order), candidates.in_order(order)
     k = lists.nodes.shape[1]
     for first in range(0, order.size, BLOCK):
-        some = order[first : first + BLOCK]
-        stop = first + some.size
-        shortlists = Shortlists.of(some.size, work.width, k)
+        positions = order[first : first + BLOCK]
+        stop = first + positions.size
+        shortlists = Shortlists.of(positions.size, work.width, k)
         of_some = candidates.of_sources(first, stop)
-        lists.bound[some] = work.rank(sources.part(first, stop), tolerance, of_some, shortlists)
-        lists.nodes[some], lists.scores[some] = shortlists.ranked(some.size)
+        lists.bound[positions] = work.rank(sources.part(first, stop), tolerance, of_some, shortlists)
+        lists.nodes[positions], lists.scores[positions] = shortlists.best_first_lists(positions.size)
 
 
 def _checked_plan(graph: Transition, sources: RestartSets, restart: float, tolerance: float) -> SolvedRows:

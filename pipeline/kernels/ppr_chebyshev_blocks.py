@@ -84,7 +84,7 @@ class RowTypes:
     summands: Any
     iterate: Any
     side_rows: Any
-    begun: Any
+    beginning: Any
 
 
 FLOATS = RowTypes(np.float32, Summands, Iterate, SideRows, Begun)
@@ -128,10 +128,10 @@ class BlockSolver:
     def scores(self, sources: RestartSets, tolerance: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """z of all nodes in float32, one column a source, and the bounds; the next call overwrites z."""
         seeds = self._seeds(sources)
-        here, bound = self._solve(sources, seeds, tolerance)
+        current, bound = self._solve(sources, seeds, tolerance)
         if not self._side.is_bipartite:
-            return here, bound
-        self._recover(here, seeds)
+            return current, bound
+        self._recover(current, seeds)
         return self._z, bound
 
     def rank(
@@ -142,19 +142,19 @@ class BlockSolver:
         Rows in bfloat16 are taken one step further, in float32, which makes no error larger.
         """
         seeds, side, graph = self._seeds(sources), self._side, self._graph
-        here, bound = self._solve(sources, seeds, tolerance)
+        current, bound = self._solve(sources, seeds, tolerance)
         for start, stop in itertools.pairwise(sorted({0, side.start, side.stop, graph.n})):
-            some = candidates._replace(start=max(start, candidates.start), stop=min(stop, candidates.stop))
-            if some.start >= some.stop:
+            piece = candidates._replace(start=max(start, candidates.start), stop=min(stop, candidates.stop))
+            if piece.start >= piece.stop:
                 continue
-            rows, first, is_inner = here, side.start, start == side.start
+            rows, first, is_inner = current, side.start, start == side.start
             if is_inner and not self._is_half:
-                offer_rows(rows, first, some, lists)
+                offer_rows(rows, first, piece, lists)
                 continue
             if is_inner and side.is_bipartite:
-                rows, first = self._recover(here, seeds), self._first_of_x
-            of_some = seeds.between(some.start, some.stop)
-            rank_side(graph.csr, self._summands(rows, first), of_some, self._factor, some, lists)
+                rows, first = self._recover(current, seeds), self._first_of_x
+            of_some = seeds.between(piece.start, piece.stop)
+            rank_side(graph.csr, self._summands(rows, first), of_some, self._factor, piece, lists)
         return bound
 
     def _solve(
@@ -180,7 +180,7 @@ class BlockSolver:
         weights = np.ones_like(self._degree) if self._takes_largest else self._degree
         scales = read_only(NodeScales(self._factor, weights))
         self._begin(sources, seeds, 1 / theta, level)
-        here, ahead = self._z[side.start : side.stop], self._next
+        current, ahead = self._z[side.start : side.stop], self._next
         rho = delta / theta
         is_new = np.zeros(width, np.bool_)  # the polynomial begins again, where a closing move came too soon
         bound, residual = np.zeros(width), np.empty(width)
@@ -195,22 +195,22 @@ class BlockSolver:
             if moves_last:
                 keep[is_closing], pull[is_closing] = 0.0, 1.0
             move = is_moving | (is_closing & moves_last)
-            x = self._recover(here, seeds) if side.is_bipartite else here
+            x = self._recover(current, seeds) if side.is_bipartite else current
             coefficients = _coefficients(keep, pull, move)
-            self._pass(x, here, ahead, residual, inner, scales, coefficients)
-            here, ahead = ahead, here
-            reached = self._bound(residual, 1.0)
-            closed = self._bound(residual, closing_rate) if moves_last else reached
-            is_right = is_closing & ((closed <= tolerance) | (number == most))
-            bound[is_right] = closed[is_right]
+            self._pass(x, current, ahead, residual, inner, scales, coefficients)
+            current, ahead = ahead, current
+            open_bound = self._bound(residual, 1.0)
+            closing_bound = self._bound(residual, closing_rate) if moves_last else open_bound
+            is_right = is_closing & ((closing_bound <= tolerance) | (number == most))
+            bound[is_right] = closing_bound[is_right]
             is_done |= is_right
             if is_done.all():
                 break
             # One that closed too soon closes again where that is sure to do, or else begins a new polynomial.
-            is_late = is_closing & ~is_right & (closing_rate * closed > tolerance)
+            is_late = is_closing & ~is_right & (closing_rate * closing_bound > tolerance)
             is_new |= is_late & moves_last
-            is_moving = np.where(is_moving, closing_rate * shrink * reached > tolerance, is_late)
-        return here, bound[:count]
+            is_moving = np.where(is_moving, closing_rate * shrink * open_bound > tolerance, is_late)
+        return current, bound[:count]
 
     def _bound(self, residual: NDArray[np.float64], closing_rate: float) -> NDArray[np.float64]:
         """The l1 error of columns with a residual, or after they have been moved by it."""
@@ -275,8 +275,8 @@ class BlockSolver:
             fill_main(is_main, line.view(np.uint64), rows.view(np.uint64))
         order = np.argsort(seeds.cols, kind="stable")
         by_column = read_only(SeedTerms(seeds.rows[order], seeds.cols[order], seeds.values[order]))
-        begun = self._types.begun(z, step)
-        spread_seeds(graph.csr, side, by_column, self._factor, is_main, moves, begun)
+        beginning = self._types.beginning(z, step)
+        spread_seeds(graph.csr, side, by_column, self._factor, is_main, moves, beginning)
 
     def is_near(self, sources: RestartSets) -> NDArray[np.bool_]:
         """Which sources make two moves before the first pass."""
@@ -292,7 +292,7 @@ class BlockSolver:
     def _pass(
         self,
         x: NDArray[Any],
-        here: NDArray[Any],
+        current: NDArray[Any],
         ahead: NDArray[Any],
         residual: NDArray[np.float64],
         seeds: SeedTerms,
@@ -300,14 +300,14 @@ class BlockSolver:
         coefficients: Coefficients,
     ) -> None:
         """A pass over the rows solved for; ranges of rows have residuals of their own, which are joined in order."""
-        side, others = self._side, self._summands(x, self._first_of_x)
+        side, summands = self._side, self._summands(x, self._first_of_x)
         bounds = [*range(side.start, side.stop, _ROWS_OF_SUM), side.stop]
         residuals = np.zeros((len(bounds), residual.size))
 
         def move(first: int, stop: int) -> None:
-            some = slice(first - side.start, stop - side.start)
+            local = slice(first - side.start, stop - side.start)
             iterate = self._types.iterate(
-                others, here[some], ahead[some], self._step[some], residuals[some.start // _ROWS_OF_SUM]
+                summands, current[local], ahead[local], self._step[local], residuals[local.start // _ROWS_OF_SUM]
             )
             of_some = seeds.between(first, stop)
             chebyshev_pass(self._graph.csr, iterate, first, of_some, scales, coefficients, self._takes_largest)
@@ -315,20 +315,20 @@ class BlockSolver:
         share_ranges(bounds, move)
         residual[:] = residuals.max(axis=0) if self._takes_largest else residuals.sum(axis=0)
 
-    def _recover(self, here: NDArray[Any], seeds: SeedTerms) -> NDArray[Any]:
+    def _recover(self, current: NDArray[Any], seeds: SeedTerms) -> NDArray[Any]:
         """The other side of a bipartite graph, from the side that is solved for: exact but for rounding."""
         graph, side = self._graph, self._side
         start, stop = (side.stop, graph.n) if side.start == 0 else (0, side.start)
-        others = self._z[start:stop]
-        inner = self._summands(here, side.start)
+        other_rows = self._z[start:stop]
+        inner = self._summands(current, side.start)
 
         def sum_rows(first: int, last: int) -> None:
-            of_some = others[first - start : last - start]
+            of_some = other_rows[first - start : last - start]
             sides = self._types.side_rows(inner, of_some)
             recover_side(graph.csr, sides, first, seeds.between(first, last), self._factor)
 
         share_rows(start, stop, sum_rows, graph.indptr)
-        return others
+        return other_rows
 
 
 def _recurrence(

@@ -61,8 +61,8 @@ def bound_of_floats(residual: NDArray[np.float64], restart: float, closing_rate:
         return before + 3 * UNIT
     # Moved by r + h, h what rounding hides: the residual is now P r - (1 - P) h, of which again h is hidden, and
     # no h is more than _HIDDEN (1 + error), before or after.
-    hidden = 4 * _HIDDEN
-    return (closing_rate * residual + hidden * (1 + before)) / (restart - hidden) + 3 * UNIT
+    hidden_residual = 4 * _HIDDEN
+    return (closing_rate * residual + hidden_residual * (1 + before)) / (restart - hidden_residual) + 3 * UNIT
 
 
 def bound_of_halves(
@@ -77,14 +77,14 @@ def bound_of_halves(
     """
     follow = 1 - restart
     share, more = (follow / (1 + follow), follow) if is_bipartite else (0.0, 0.0)
-    hidden, more = _HIDDEN + HALF_UNIT * share, _HIDDEN + HALF_UNIT * more
+    hidden_residual, more = _HIDDEN + HALF_UNIT * share, _HIDDEN + HALF_UNIT * more
     # 1e-9 covers the residual's own sum in float64.
     residual = residual * (1 + 1e-9)
-    before = (residual + hidden) / (restart - more)
+    before = (residual + hidden_residual) / (restart - more)
     if closing_rate == 1:
         return before + 3 * UNIT
-    closed = (closing_rate * residual + hidden + more * before) / restart
-    return closed + (HALF_UNIT + _HIDDEN) * (1 + 2 * closed) + 3 * UNIT
+    after_move = (closing_rate * residual + hidden_residual + more * before) / restart
+    return after_move + (HALF_UNIT + _HIDDEN) * (1 + 2 * after_move) + 3 * UNIT
 
 
 def chebyshev_passes(restart: float, tolerance: float, *, is_bipartite: bool) -> float:

@@ -45,7 +45,7 @@ class HeldMass(NamedTuple):
 
     bounds: InCube[np.int64]
     row: In[np.int32]  # (entries,)
-    settled: In[np.float64]
+    reserve: In[np.float64]
     waiting: In[np.float64]
 
 
@@ -64,12 +64,12 @@ class ArrivedMass(NamedTuple):
 class PartScratch(NamedTuple):
     """State of one source, a value a row; zero between sources."""
 
-    settled: Out[np.float64]
+    reserve: Out[np.float64]
     waiting: Out[np.float64]
     flow: Out[np.float64]
     marks: Out[np.uint8]
     queue: Out[np.int32]
-    reached: Out[np.int32]
+    rows_reached: Out[np.int32]
 
     @classmethod
     def of(cls, rows: int) -> PartScratch:
@@ -83,7 +83,7 @@ class HeldLists(NamedTuple):
 
     indptr: Out[np.int64]  # (sources + 1,)
     row: Out[np.int32]
-    settled: Out[np.float64]
+    reserve: Out[np.float64]
     waiting: Out[np.float64]
 
 
@@ -103,25 +103,25 @@ def _recall(log: HeldMass, source: int, state: PartScratch) -> int:
     for at in range(log.bounds.shape[1]):
         for e in range(log.bounds[source, at, 0], log.bounds[source, at, 1]):
             row = np.int64(log.row[e])
-            state.settled[row] = log.settled[e]
+            state.reserve[row] = log.reserve[e]
             state.waiting[row] = log.waiting[e]
             if state.marks[row] == 0:
                 state.marks[row] = _REACHED
-                state.reached[count] = row
+                state.rows_reached[count] = row
                 count += 1
     return count
 
 
 @inner_kernel
 def _spread(
-    walk: PartWalk, restart: float, threshold: float, arrived: ArrivedMass, source: int, state: PartScratch, count: int
+    walk: PartWalk, restart: float, threshold: float, arrivals: ArrivedMass, source: int, state: PartScratch, count: int
 ) -> tuple[int, int]:
     """Take in what arrived and push until nothing is queued; the number of rows reached, and of entries walked."""
     indptr, indices, weights, strength = walk.indptr, walk.indices, walk.weights, walk.strength
-    bounds, rows, masses = arrived
-    settled, waiting, flow, marks, queue, reached = state
+    bounds, rows, masses = arrivals
+    reserve, waiting, flow, marks, queue, rows_reached = state
     ring = strength.size
-    head, tail, length, walked = 0, 0, 0, 0
+    head, tail, length, entries_walked = 0, 0, 0, 0
     # Mass arrives at a row, along the edges of a row pushed elsewhere, and along those of a row pushed here.
     list_at, e_in, stop_in = 0, 0, 0
     while True:
@@ -135,7 +135,7 @@ def _spread(
                 begin, end, per_weight = 0, 1, mass
             else:
                 begin, end, per_weight = indptr[~target], indptr[~target + 1], mass
-                walked += end - begin
+                entries_walked += end - begin
         elif list_at < bounds.shape[1]:
             e_in, stop_in = bounds[source, list_at, 0], bounds[source, list_at, 1]
             list_at += 1
@@ -144,14 +144,14 @@ def _spread(
             head = head + 1 if head + 1 < ring else 0
             length -= 1
             marks[row] ^= _QUEUED
-            settled[row] += restart * waiting[row]
+            reserve[row] += restart * waiting[row]
             per_weight = (1 - restart) * waiting[row] / strength[row]
             waiting[row] = 0.0
             flow[row] += per_weight
             begin, end = indptr[row], indptr[row + 1]
-            walked += end - begin
+            entries_walked += end - begin
         else:
-            return count, walked
+            return count, entries_walked
         for e in range(begin, end):
             if target >= 0:
                 near = target
@@ -161,7 +161,7 @@ def _spread(
                 waiting[near] += per_weight * weight_of(weights, e)
             if marks[near] & _CHANGED == 0:
                 if marks[near] == 0:
-                    reached[count] = near
+                    rows_reached[count] = near
                     count += 1
                 marks[near] |= _REACHED | _CHANGED
             if waiting[near] > threshold * strength[near] and marks[near] & _QUEUED == 0:
@@ -173,36 +173,36 @@ def _spread(
 
 @inner_kernel
 def _hand_out(
-    walk: PartWalk, source: int, state: PartScratch, count: int, held: HeldLists, sent: SentLists
+    walk: PartWalk, source: int, state: PartScratch, count: int, held_lists: HeldLists, sent_lists: SentLists
 ) -> tuple[int, int]:
     """Write what home rows hold and what is sent, as far as there is room, and leave the state at 0.
 
     Returns where both would end with room for all.
     """
-    held_put, sent_put = held.indptr[source], sent.indptr[source]
+    held_put, sent_put = held_lists.indptr[source], sent_lists.indptr[source]
     for at in range(count):
-        row = np.int64(state.reached[at])
+        row = np.int64(state.rows_reached[at])
         if state.marks[row] & _CHANGED:
             if walk.home[row] >= 0:
-                if sent_put < sent.mass.size:
-                    sent.part_index[sent_put] = walk.home[row]
-                    sent.position[sent_put] = walk.position[row]
-                    sent.mass[sent_put] = state.waiting[row]
+                if sent_put < sent_lists.mass.size:
+                    sent_lists.part_index[sent_put] = walk.home[row]
+                    sent_lists.position[sent_put] = walk.position[row]
+                    sent_lists.mass[sent_put] = state.waiting[row]
                 sent_put += 1
             else:
                 if state.flow[row] > 0:
                     for c in range(walk.copy_indptr[row], walk.copy_indptr[row + 1]):
-                        if sent_put < sent.mass.size:
-                            sent.part_index[sent_put] = walk.copy_part[c]
-                            sent.position[sent_put] = ~walk.copy_position[c]
-                            sent.mass[sent_put] = state.flow[row]
+                        if sent_put < sent_lists.mass.size:
+                            sent_lists.part_index[sent_put] = walk.copy_part[c]
+                            sent_lists.position[sent_put] = ~walk.copy_position[c]
+                            sent_lists.mass[sent_put] = state.flow[row]
                         sent_put += 1
-                if held_put < held.row.size:
-                    held.row[held_put] = row
-                    held.settled[held_put] = state.settled[row]
-                    held.waiting[held_put] = state.waiting[row]
+                if held_put < held_lists.row.size:
+                    held_lists.row[held_put] = row
+                    held_lists.reserve[held_put] = state.reserve[row]
+                    held_lists.waiting[held_put] = state.waiting[row]
                 held_put += 1
-        state.settled[row] = 0.0
+        state.reserve[row] = 0.0
         state.waiting[row] = 0.0
         state.flow[row] = 0.0
         state.marks[row] = 0
@@ -222,34 +222,34 @@ def push_sources(
     rule: PushRule,
     first_source: int,
     log: HeldMass,
-    arrived: ArrivedMass,
+    arrivals: ArrivedMass,
     state: PartScratch,
-    held: HeldLists,
-    sent: SentLists,
+    held_lists: HeldLists,
+    sent_lists: SentLists,
 ) -> tuple[int, int]:
     """Push for the sources from ``first_source`` on.
 
     Returns the first source whose result did not fit, or their number; and the number of entries walked until there.
     """
-    bounds = arrived.bounds
-    walked = 0
+    bounds = arrivals.bounds
+    entries_walked = 0
     for source in range(first_source, bounds.shape[0]):
         is_quiet = True
         for at in range(bounds.shape[1]):
             is_quiet = is_quiet and bounds[source, at, 0] == bounds[source, at, 1]
         if is_quiet:
-            held.indptr[source + 1] = held.indptr[source]
-            sent.indptr[source + 1] = sent.indptr[source]
+            held_lists.indptr[source + 1] = held_lists.indptr[source]
+            sent_lists.indptr[source + 1] = sent_lists.indptr[source]
             continue
         count = _recall(log, source, state)
-        count, entries = _spread(walk, rule.restart, rule.threshold, arrived, source, state, count)
-        held_put, sent_put = _hand_out(walk, source, state, count, held, sent)
-        if held_put > held.row.size or sent_put > sent.mass.size:
-            return source, walked
-        held.indptr[source + 1] = held_put
-        sent.indptr[source + 1] = sent_put
-        walked += entries
-    return bounds.shape[0], walked
+        count, entries = _spread(walk, rule.restart, rule.threshold, arrivals, source, state, count)
+        held_put, sent_put = _hand_out(walk, source, state, count, held_lists, sent_lists)
+        if held_put > held_lists.row.size or sent_put > sent_lists.mass.size:
+            return source, entries_walked
+        held_lists.indptr[source + 1] = held_put
+        sent_lists.indptr[source + 1] = sent_put
+        entries_walked += entries
+    return bounds.shape[0], entries_walked
 
 
 @kernel
@@ -268,14 +268,14 @@ def settle_sources(
         count = _recall(log, source, state)
         total = 0.0
         for at in range(count):
-            row = np.int64(state.reached[at])
-            score = state.settled[row] + restart * state.waiting[row]
+            row = np.int64(state.rows_reached[at])
+            score = state.reserve[row] + restart * state.waiting[row]
             total += (1 - restart) * state.waiting[row]
             if score > 0:
                 rows[put] = row
                 scores[put] = score
                 put += 1
-            state.settled[row] = 0.0
+            state.reserve[row] = 0.0
             state.waiting[row] = 0.0
             state.marks[row] = 0
         indptr[source + 1] = put

@@ -37,8 +37,8 @@ def push_part(
     walk: PartWalk,
     restart: float,
     threshold: float,
-    held: HeldMass,
-    arrived: ArrivedMass,
+    held_mass: HeldMass,
+    arrivals: ArrivedMass,
     scratch: PartScratch,
 ) -> PushResult:
     """Push on one part until no home row has more waiting than ``threshold * strength``.
@@ -51,7 +51,7 @@ def push_part(
     Parameters
     ----------
     restart : in (0, 1). threshold : above 0, in units of score per weighted degree.
-    held, arrived : of the same sources. A source starts as mass 1 that arrives at its node's home; one for which
+    held_mass, arrivals : of the same sources. A source starts as mass 1 that arrives at its node's home; one for which
         nothing arrives is left as it is.
     scratch : of the walk's rows; zero again on return.
 
@@ -63,20 +63,22 @@ def push_part(
     ----
     The strengths of all pushes of a source, over all parts and calls, add up to ``1 / (threshold * restart)`` at most.
     """
-    count = arrived.bounds.shape[0]
+    count = arrivals.bounds.shape[0]
     # A guess; a source that does not fit is done again with twice the room.
-    room = max(1024, 2 * (held.row.size + arrived.row.size))
+    room = max(1024, 2 * (held_mass.row.size + arrivals.row.size))
     new_held = HeldLists(np.zeros(count + 1, np.int64), np.empty(room, np.int32), np.empty(room), np.empty(room))
-    sent = SentLists(np.zeros(count + 1, np.int64), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room))
-    inputs = read_only(held), read_only(arrived), scratch
+    sent_lists = SentLists(
+        np.zeros(count + 1, np.int64), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room)
+    )
+    inputs = read_only(held_mass), read_only(arrivals), scratch
     walk, rule = read_only(walk), PushRule(restart, threshold)
-    source, entries = push_sources(walk, rule, 0, *inputs, new_held, sent)
+    source, entries = push_sources(walk, rule, 0, *inputs, new_held, sent_lists)
     while source < count:
         room *= 2
-        new_held, sent = _resize(new_held, room), _resize(sent, room)
-        source, more = push_sources(walk, rule, source, *inputs, new_held, sent)
+        new_held, sent_lists = _resize(new_held, room), _resize(sent_lists, room)
+        source, more = push_sources(walk, rule, source, *inputs, new_held, sent_lists)
         entries += more
-    return PushResult(_resize(new_held, new_held.indptr[-1]), _resize(sent, sent.indptr[-1]), entries)
+    return PushResult(_resize(new_held, new_held.indptr[-1]), _resize(sent_lists, sent_lists.indptr[-1]), entries)
 
 
 def _resize(lists: _Lists, entries: int) -> _Lists:
@@ -87,15 +89,15 @@ def _resize(lists: _Lists, entries: int) -> _Lists:
     return type(lists)(lists[0], *columns)
 
 
-def settle_part(restart: float, held: HeldMass, scratch: PartScratch) -> SparseScores:
+def settle_part(restart: float, held_mass: HeldMass, scratch: PartScratch) -> SparseScores:
     """Return each home row's score once rounds have ended; what is missing is that of this part alone.
 
     A walk from a row counts itself first, so that ``restart`` of what waits at home belongs to the row in any case.
     """
-    sources = held.bounds.shape[0]
+    sources = held_mass.bounds.shape[0]
     indptr, missing = np.zeros(sources + 1, np.int64), np.zeros(sources)
-    rows, scores = np.empty(held.row.size, np.int32), np.empty(held.row.size)
-    settle_sources(restart, read_only(held), scratch, indptr, rows, scores, missing)
+    rows, scores = np.empty(held_mass.row.size, np.int32), np.empty(held_mass.row.size)
+    settle_sources(restart, read_only(held_mass), scratch, indptr, rows, scores, missing)
     return SparseScores(indptr, rows[: indptr[-1]], scores[: indptr[-1]], missing)
 
 

@@ -234,12 +234,12 @@ def chebyshev_pass(
     coefficients: Coefficients,
     takes_largest: bool,
 ) -> None:
-    """The residual of ``here``, its l1 norm by column, and the next z, for nodes ``start`` and on.
+    """The residual of ``current``, its l1 norm by column, and the next z, for nodes ``start`` and on.
 
     takes_largest : add nothing up, and keep the largest of what would have been, which is the residual times `degree`.
     """
-    x, first = iterate.others
-    rows, width = iterate.here.shape
+    x, first = iterate.summands
+    rows, width = iterate.current.shape
     seed = 0
     indptr = matrix.indptr
     factor, degree = scales
@@ -301,7 +301,7 @@ class _Column(NamedTuple):
     z: Out[np.float32]  # (rows,)
     step: Out[np.float32]
     is_touched: Out[np.bool_]
-    touched: Out[np.int32]  # the rows; the last entry is their number
+    touched_rows: Out[np.int32]  # the rows; the last entry is their number
 
 
 @inner_kernel
@@ -309,13 +309,13 @@ def _move(
     column: _Column, is_main: In[np.bool_], moves: FirstMoves, col: int, row: int, to_z: np.float32, to_step: np.float32
 ) -> None:
     """Add to z and the step of a row, which are those that the column begins from until then."""
-    z, step, is_touched, touched = column
+    z, step, is_touched, touched_rows = column
     if not is_touched[row]:
         is_touched[row] = True
         z[row] = moves.z[col] if is_main[row] else np.float32(0)
         step[row] = moves.step[col] if is_main[row] else np.float32(0)
-        touched[touched[-1]] = row
-        touched[-1] += 1
+        touched_rows[touched_rows[-1]] = row
+        touched_rows[-1] += 1
     z[row] += to_z
     step[row] += to_step
 
@@ -361,7 +361,7 @@ def spread_seeds(
     factor: In[np.float32],
     is_main: In[np.bool_],
     moves: FirstMoves,
-    begun: Begun | HalfBegun,
+    beginning: Begun | HalfBegun,
 ) -> None:
     """Add to z and step what the residual of z = 0 moves: restart terms, and what they send to the rows solved for.
 
@@ -371,8 +371,8 @@ def spread_seeds(
     seed_rows, seed_cols, seed_values = seeds
     rows = is_main.size
     z, step = np.empty(rows, np.float32), np.empty(rows, np.float32)
-    touched = np.zeros(rows + 1, np.int32)
-    column = _Column(z, step, np.zeros(rows, np.bool_), touched)
+    touched_rows = np.zeros(rows + 1, np.int32)
+    column = _Column(z, step, np.zeros(rows, np.bool_), touched_rows)
     for seed in range(seed_rows.size):
         node, col, value = seed_rows[seed], seed_cols[seed], np.float64(seed_values[seed])
         if side.start <= node < side.stop and indptr[node] == indptr[node + 1]:
@@ -386,9 +386,9 @@ def spread_seeds(
                 flow = factor[near] * value * weight_of(weights, e)
                 _move_from(matrix, side, near, col, flow, factor, is_main, moves, column)
         if seed + 1 == seed_rows.size or seed_cols[seed + 1] != col:
-            for i in range(touched[-1]):
-                row = np.int64(touched[i])
-                put_rounded(begun.z, row, col, z[row])
-                put_rounded(begun.step, row, col, step[row])
+            for i in range(touched_rows[-1]):
+                row = np.int64(touched_rows[i])
+                put_rounded(beginning.z, row, col, z[row])
+                put_rounded(beginning.step, row, col, step[row])
                 column.is_touched[row] = False
-            touched[-1] = 0
+            touched_rows[-1] = 0

@@ -73,9 +73,9 @@ def push_top_k(
     scratch = _Scratch.of(graph.n)
     for first in range(0, len(sources), _SOURCES_AT_ONCE):
         stop = min(first + _SOURCES_AT_ONCE, len(sources))
-        some = _push_all(graph, sources.part(first, stop), restart, threshold, scratch)
-        nodes[first:stop], scores[first:stop] = top_k_of_rows(some, candidates.of_sources(first, stop), k)
-        bound[first:stop] = some.missing
+        batch_scores = _push_all(graph, sources.part(first, stop), restart, threshold, scratch)
+        nodes[first:stop], scores[first:stop] = top_k_of_rows(batch_scores, candidates.of_sources(first, stop), k)
+        bound[first:stop] = batch_scores.missing
     return TopK(nodes, scores, bound)
 
 
@@ -92,11 +92,11 @@ _QUEUED, _REACHED = 1, 2
 class _Scratch(NamedTuple):
     """State of one source, a value a node; zero between sources."""
 
-    settled: Out[np.float64]
+    reserve: Out[np.float64]
     waiting: Out[np.float64]
     marks: Out[np.uint8]
     queue: Out[np.int32]
-    reached: Out[np.int32]
+    nodes_reached: Out[np.int32]
 
     @classmethod
     def of(cls, n: int) -> _Scratch:
@@ -138,7 +138,7 @@ def _mark(node: int, limit: float, scratch: _Scratch, count: int, tail: int, len
     marks = scratch.marks
     if marks[node] == 0:
         marks[node] = _REACHED
-        scratch.reached[count] = node
+        scratch.nodes_reached[count] = node
         count += 1
     if marks[node] & _QUEUED == 0 and scratch.waiting[node] > limit:
         marks[node] |= _QUEUED
@@ -154,7 +154,7 @@ def _spread(
 ) -> int:
     """Push the mass of a source until nothing is queued; the number of nodes reached."""
     indptr, indices, weights = matrix
-    settled, waiting, marks, queue, _ = scratch
+    reserve, waiting, marks, queue, _ = scratch
     restart, threshold = rule
     count, head, tail, length = 0, 0, 0, 0
     for e in range(restarts.indptr[source], restarts.indptr[source + 1]):
@@ -170,9 +170,9 @@ def _spread(
         waiting[node] = 0.0
         begin, end = indptr[node], indptr[node + 1]
         if begin == end:
-            settled[node] += mass
+            reserve[node] += mass
             continue
-        settled[node] += restart * mass
+        reserve[node] += restart * mass
         flow = (1 - restart) * mass / degree[node]
         for e in range(begin, end):
             near = int(indices[e])
@@ -192,23 +192,23 @@ def _push(
     results: _Results,
 ) -> int:
     """Sources from ``first_source`` on; the first whose result did not fit, or their number."""
-    settled, waiting, marks, _, reached = scratch
+    reserve, waiting, marks, _, nodes_reached = scratch
     out_indptr, nodes, scores, missing = results
     for source in range(first_source, missing.size):
         count = _spread(matrix, degree, restarts, rule, source, scratch)
         put = out_indptr[source]
         total = 0.0
         for at in range(count):
-            node = np.int64(reached[at])
+            node = np.int64(nodes_reached[at])
             # A walk from here counts itself first: that much of what waits belongs to the node in any case.
-            settled[node] += rule.restart * waiting[node]
+            reserve[node] += rule.restart * waiting[node]
             total += (1 - rule.restart) * waiting[node]
-            if settled[node] > 0:
+            if reserve[node] > 0:
                 if put < nodes.size:
                     nodes[put] = node
-                    scores[put] = settled[node]
+                    scores[put] = reserve[node]
                 put += 1
-            settled[node] = 0.0
+            reserve[node] = 0.0
             waiting[node] = 0.0
             marks[node] = 0
         if put > nodes.size:

@@ -53,10 +53,10 @@ class Candidates:
     def of_sources(self, first: int, stop: int) -> CandidateNodes:
         """The same for sources ``first`` to ``stop``."""
         factor = np.empty(0, np.float32) if self.factor is None else self.factor
-        excluded = Exclusions(np.zeros(stop - first + 1, np.int64), np.empty(0, np.int64))
+        exclusions = Exclusions(np.zeros(stop - first + 1, np.int64), np.empty(0, np.int64))
         if self.excluded is not None:
-            excluded = Exclusions(self.excluded.indptr[first : stop + 1], self.excluded.positions)
-        return read_only(CandidateNodes(self.start, self.stop, factor, excluded))
+            exclusions = Exclusions(self.excluded.indptr[first : stop + 1], self.excluded.positions)
+        return read_only(CandidateNodes(self.start, self.stop, factor, exclusions))
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Shortlists(NamedTuple):
         room = k + _FEWEST_WAITING + min(k, _MOST_WAITING)
         return cls(np.empty((width, room), np.uint64), np.zeros(width, np.int64), bars, k)
 
-    def ranked(self, columns: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def best_first_lists(self, columns: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the nodes and the scores of the first columns' lists, (columns, k)."""
         _cut_all(self)
         keys = np.sort(self.keys[:columns, : self.k], axis=1)[:, ::-1]
@@ -154,7 +154,7 @@ def top_k_of_columns(
     """
     lists = Shortlists.of(len(scores), values.shape[1], scores.shape[1])
     offer_rows(values, 0, candidates, lists)
-    nodes[:], scores[:] = lists.ranked(len(scores))
+    nodes[:], scores[:] = lists.best_first_lists(len(scores))
 
 
 def top_k_of_rows(
@@ -211,9 +211,9 @@ def _cut(keys: Out[np.uint64], count: int, k: int) -> None:
 
 
 @inner_kernel
-def offer_row(line: Out[np.float32], scale: np.float32, row: int, excluded: Exclusions, lists: Shortlists) -> None:
+def offer_row(line: Out[np.float32], scale: np.float32, row: int, exclusions: Exclusions, lists: Shortlists) -> None:
     """Let a node's scores ``line * scale`` into the lists of their columns. Nodes come in ascending order."""
-    indptr, positions = excluded
+    indptr, positions = exclusions
     keys, counts, bars, k = lists
     for first in range(0, line.size, LANES):
         above = lanes_above(line, first, scale, bars)
@@ -266,7 +266,7 @@ def _best_of_rows(
     sparse: SparseScores, candidates: CandidateNodes, scores: OutMatrix[np.float32], nodes: OutMatrix[np.int64]
 ) -> None:
     indptr, scored_nodes, values, _ = sparse
-    start, stop, factor, (excluded_indptr, excluded) = candidates
+    start, stop, factor, (excluded_indptr, excluded_nodes) = candidates
     k = scores.shape[1]
     for source in range(indptr.size - 1):
         best, best_nodes = scores[source], nodes[source]
@@ -279,6 +279,6 @@ def _best_of_rows(
                 value *= np.float64(factor[node])
             score = np.float32(value)
             if may_enter(best, best_nodes, score, node) and not contains(
-                excluded, excluded_indptr[source], excluded_indptr[source + 1], node
+                excluded_nodes, excluded_indptr[source], excluded_indptr[source + 1], node
             ):
                 sift_down(best, best_nodes, k, score, node)

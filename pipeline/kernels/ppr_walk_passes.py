@@ -81,10 +81,10 @@ def _seed_of(sources: WalkSources, source: int, key: np.uint64) -> int:
     if low == high:
         return int(nodes[low])
     luck = np.float64(mix(key + _START) >> np.uint64(11)) * 2.0**-53
-    wanted = luck * reach[high]
+    goal = luck * reach[high]
     while low < high:
         middle = (low + high) // 2
-        if reach[middle] > wanted:
+        if reach[middle] > goal:
             high = middle
         else:
             low = middle + 1
@@ -123,20 +123,20 @@ def _step(
 ) -> int:
     """Move each walk to its next node; the number of those that are at their end."""
     node, _, put, end, entry, luck = flights
-    landed = 0
+    finish_count = 0
     for i in range(flying):
-        here = node[i]
+        next_node = node[i]
         if entry[i] >= 0:
-            here = np.int64(indices[entry[i]])
+            next_node = np.int64(indices[entry[i]])
             if alias is not None:  # noqa: SIM102  (numba drops the branch of None, of one `and` it does not)
                 if luck[i] >= alias.accept[entry[i]]:
-                    here = np.int64(alias.other[entry[i]])
-        path[put[i]] = here
+                    next_node = np.int64(alias.other[entry[i]])
+        path[put[i]] = next_node
         put[i] += 1
-        node[i] = here
-        prefetch_element(indptr, here)
-        landed += put[i] == end[i]
-    return landed
+        node[i] = next_node
+        prefetch_element(indptr, next_node)
+        finish_count += put[i] == end[i]
+    return finish_count
 
 
 @inner_kernel
@@ -207,7 +207,7 @@ def count_visits(
     path: Out[np.int32],
     starts: Out[np.int64],
     counts: Out[np.int32],
-    reached: Out[np.int32],
+    nodes_reached: Out[np.int32],
     nodes: Out[np.int32],
     visits: Out[np.int32],
     sizes: Out[np.int64],
@@ -220,13 +220,13 @@ def count_visits(
             prefetch_element(counts, np.int64(path[min(at + 16, starts[source + 1] - 1)]))
             node = path[at]
             if counts[node] == 0:
-                reached[count] = node
+                nodes_reached[count] = node
                 count += 1
             counts[node] += 1
         for i in range(count):
-            nodes[put] = reached[i]
-            visits[put] = counts[reached[i]]
-            counts[reached[i]] = 0
+            nodes[put] = nodes_reached[i]
+            visits[put] = counts[nodes_reached[i]]
+            counts[nodes_reached[i]] = 0
             put += 1
         sizes[source] = count
     return put

@@ -110,9 +110,9 @@ def walk_top_k(
     at_once = _sources_at_once(rule)
     for first in range(0, len(sources), at_once):
         stop = min(first + at_once, len(sources))
-        some = _scores(_walk_all(graph, alias, sources.part(first, stop), keys[first:stop], rule), rule)
-        nodes[first:stop], scores[first:stop] = top_k_of_rows(some, candidates.of_sources(first, stop), k)
-        largest[first:stop] = np.maximum.reduceat(some.scores, some.indptr[:-1])
+        batch_scores = _scores(_walk_all(graph, alias, sources.part(first, stop), keys[first:stop], rule), rule)
+        nodes[first:stop], scores[first:stop] = top_k_of_rows(batch_scores, candidates.of_sources(first, stop), k)
+        largest[first:stop] = np.maximum.reduceat(batch_scores.scores, batch_scores.indptr[:-1])
     return TopK(nodes, scores, walk_radius(largest, rule.walks, confidence))
 
 
@@ -161,34 +161,34 @@ def _walk_all(
 ) -> VisitCounts:
     alias = None if alias is None else read_only(alias)
     survive = _survival(rule.restart)
-    counts, reached = np.zeros(graph.n, np.int32), np.empty(graph.n, np.int32)
+    counts, nodes_reached = np.zeros(graph.n, np.int32), np.empty(graph.n, np.int32)
     indptr = np.zeros(len(sources) + 1, np.int64)
     nodes, visits = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
     at_once = _sources_at_once(rule)
     path = np.empty(0, np.int32)
     for first in range(0, len(sources), at_once):
-        some = sources.part(first, min(first + at_once, len(sources)))
-        reach = np.empty(some.nodes.size)
-        running_shares(some.indptr, some.shares, reach)
-        some_keys = keys[first : first + len(some)]
-        starts = np.empty(len(some) + 1, np.int64)
+        batch = sources.part(first, min(first + at_once, len(sources)))
+        reach = np.empty(batch.nodes.size)
+        running_shares(batch.indptr, batch.shares, reach)
+        some_keys = keys[first : first + len(batch)]
+        starts = np.empty(len(batch) + 1, np.int64)
         find_starts(some_keys, rule.walks, survive, starts)
         if path.size < starts[-1]:
             path = np.empty(starts[-1] * 5 // 4, np.int32)
-        walkers = read_only(WalkSources(some.indptr, some.nodes, reach, some_keys))
+        walkers = read_only(WalkSources(batch.indptr, batch.nodes, reach, some_keys))
         write_paths(graph.indptr, graph.indices, alias, walkers, rule.walks, survive, path)
         some_nodes, some_visits = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
-        sizes = np.empty(len(some), np.int64)
-        entries = count_visits(path, starts, counts, reached, some_nodes, some_visits, sizes)
+        sizes = np.empty(len(batch), np.int64)
+        entries = count_visits(path, starts, counts, nodes_reached, some_nodes, some_visits, sizes)
         nodes.append(some_nodes[:entries].copy())
         visits.append(some_visits[:entries].copy())
-        indptr[first + 1 : first + 1 + len(some)] = indptr[first] + np.cumsum(sizes)
+        indptr[first + 1 : first + 1 + len(batch)] = indptr[first] + np.cumsum(sizes)
     return VisitCounts(indptr, np.concatenate(nodes), np.concatenate(visits))
 
 
-def _scores(visited: VisitCounts, rule: WalkRule) -> SparseScores:
-    scores = visited.visits.astype(np.float64) * (rule.restart / rule.walks)
-    return SparseScores(visited.indptr, visited.nodes, scores, np.zeros(visited.indptr.size - 1))
+def _scores(visit_counts: VisitCounts, rule: WalkRule) -> SparseScores:
+    scores = visit_counts.visits.astype(np.float64) * (rule.restart / rule.walks)
+    return SparseScores(visit_counts.indptr, visit_counts.nodes, scores, np.zeros(visit_counts.indptr.size - 1))
 
 
 def _sources_at_once(rule: WalkRule) -> int:

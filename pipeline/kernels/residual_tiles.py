@@ -54,8 +54,8 @@ class Iterate(NamedTuple):
     the last step.
     """
 
-    others: Summands
-    here: OutMatrix[np.float32]  # (rows, width)
+    summands: Summands
+    current: OutMatrix[np.float32]  # (rows, width)
     ahead: OutMatrix[np.float32]
     step: OutMatrix[np.float32]
     residual: Out[np.float64]  # (width,) l1 norms
@@ -64,8 +64,8 @@ class Iterate(NamedTuple):
 class HalfIterate(NamedTuple):
     """The same in bfloat16, as its bits: what is written is rounded, and exact from then on."""
 
-    others: HalfSummands
-    here: OutMatrix[np.uint16]
+    summands: HalfSummands
+    current: OutMatrix[np.uint16]
     ahead: OutMatrix[np.uint16]
     step: OutMatrix[np.uint16]
     residual: Out[np.float64]
@@ -176,10 +176,10 @@ def chebyshev_lanes(
         line, col, row, weight, coefficients, iterate, takes_largest = values
         lanes, wide = ir.VectorType(_FLOAT, LANES), ir.VectorType(_DOUBLE, LANES)
         keep, pull, move = cgutils.unpack_tuple(builder, coefficients)
-        _, here, ahead, step, residual = cgutils.unpack_tuple(builder, iterate)
+        _, current, ahead, step, residual = cgutils.unpack_tuple(builder, iterate)
         of_column, of_row = signature.args[0], signature.args[5].types[1]
         kind = kind_of(of_row)
-        width = cgutils.unpack_tuple(builder, context.make_array(of_row)(context, builder, here).shape)[1]
+        width = cgutils.unpack_tuple(builder, context.make_array(of_row)(context, builder, current).shape)[1]
         flat = builder.add(builder.mul(row, width), col)
 
         def at(value: Any, kind: Any, index: Any, element: Any = _FLOAT) -> Any:
@@ -188,7 +188,7 @@ def chebyshev_lanes(
         def load(value: Any, index: Any) -> Any:
             return builder.load(at(value, of_column, index), typ=lanes, align=4)
 
-        old = load_lanes(builder, at(here, of_row, flat, kind), kind, lanes)
+        old = load_lanes(builder, at(current, of_row, flat, kind), kind, lanes)
         rest = builder.fsub(load(line, col), old)
         last_step = load_lanes(builder, at(step, of_row, flat, kind), kind, lanes)
         change = builder.fadd(builder.fmul(load(keep, col), last_step), builder.fmul(load(pull, col), rest))

@@ -115,20 +115,20 @@ def shared_bytes(offsets: In[np.int64], data: In[np.uint8]) -> int:
     if offsets.size < 2:
         return 0
     first = offsets[0]
-    shared = offsets[1] - first
+    common_bytes = offsets[1] - first
     for i in range(1, offsets.size - 1):
-        at, stop = offsets[i], min(offsets[i] + shared, offsets[i + 1])
+        at, stop = offsets[i], min(offsets[i] + common_bytes, offsets[i + 1])
         while at < stop and data[at] == data[first + at - offsets[i]]:
             at += 1
-        shared = at - offsets[i]
-    return shared
+        common_bytes = at - offsets[i]
+    return common_bytes
 
 
 @kernel
-def words_of_texts(offsets: In[np.int64], data: In[np.uint8], skipped: int, words: Out[np.uint64]) -> None:
+def words_of_texts(offsets: In[np.int64], data: In[np.uint8], prefix_bytes: int, words: Out[np.uint64]) -> None:
     """Write the eight bytes of each text behind some, such that words are in the order of bytes; missing ones are 0."""
     for i in range(words.size):
-        at = min(offsets[i] + skipped, offsets[i + 1])
+        at = min(offsets[i] + prefix_bytes, offsets[i + 1])
         little, big = word_of(data, at, offsets[i + 1]), np.uint64(0)
         for _ in range(8):
             big = (big << _8) | (little & _LAST_BYTE)

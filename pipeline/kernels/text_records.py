@@ -27,7 +27,7 @@ class Records:
     flags: NDArray[np.uint8]
     blanks: int  # lines without any byte, which are no records
     comments: int  # lines that are none either
-    consumed: int  # bytes up to the end of the last whole record, blank line or comment
+    consumed_bytes: int  # bytes up to the end of the last whole record, blank line or comment
     lines: int  # line ends in those bytes
     is_open: bool  # the bytes end inside quotes
     open_lines: int  # line ends inside the quotes of a record that is not whole
@@ -56,14 +56,14 @@ def find_records(
         most = int(np.count_nonzero(data == _LF)) + int(np.count_nonzero(data == _CR)) + 1
     start, stop, fields = (np.empty(most, np.int64) for _ in range(3))
     flags = np.empty(most, np.uint8)
-    count, blanks, comments, consumed, lines, is_open, open_lines = _find_records(
+    count, blanks, comments, consumed_bytes, lines, is_open, open_lines = _find_records(
         data,
         read_only(_Signs(delimiter, quote, np.frombuffer(comment, np.uint8))),
         is_last,
         _RecordArrays(start, stop, fields, flags),
     )
     places = (start[:count], stop[:count], fields[:count], flags[:count])
-    return Records(*places, blanks, comments, consumed, lines, bool(is_open), open_lines)
+    return Records(*places, blanks, comments, consumed_bytes, lines, bool(is_open), open_lines)
 
 
 class _Signs(NamedTuple):
@@ -100,7 +100,7 @@ def _find_records(
     delimiter, quote, comment = signs
     start, stop, fields, flags = records
     n, most = data.size, start.size
-    count = blanks = comments = consumed = lines = inner = 0
+    count = blanks = comments = consumed_bytes = lines = inner = 0
     state, width, flag, i = _AT_START, 1, 0, 0
     while i < n and count < most:
         c = data[i]
@@ -118,7 +118,7 @@ def _find_records(
             if is_end:
                 comments += 1
                 lines += 1
-                consumed = i + step
+                consumed_bytes = i + step
                 state = _AT_START
         elif state == _QUOTED:
             if c == quote:
@@ -135,10 +135,10 @@ def _find_records(
             if state == _AT_START:
                 blanks += 1
             else:
-                start[count], stop[count], fields[count], flags[count] = consumed, i, width, flag
+                start[count], stop[count], fields[count], flags[count] = consumed_bytes, i, width, flag
                 count += 1
             lines += inner + 1
-            consumed = i + step
+            consumed_bytes = i + step
             state, width, flag, inner = _AT_START, 1, 0, 0
         else:
             if state == _CLOSED:
@@ -147,10 +147,10 @@ def _find_records(
         i += step
     if is_last and state == _COMMENT:
         comments += 1
-        consumed = n
+        consumed_bytes = n
     elif is_last and count < most and state != _AT_START and state != _QUOTED:
-        start[count], stop[count], fields[count], flags[count] = consumed, n, width, flag
+        start[count], stop[count], fields[count], flags[count] = consumed_bytes, n, width, flag
         count += 1
         lines += inner
-        consumed = n
-    return count, blanks, comments, consumed, lines, 1 if state == _QUOTED else 0, inner
+        consumed_bytes = n
+    return count, blanks, comments, consumed_bytes, lines, 1 if state == _QUOTED else 0, inner

@@ -211,7 +211,7 @@ class RankingValidation:
     def _codes_of_all(self) -> NDArray[np.int64]:
         train = self._train
         src, dst = np.concatenate((train.src, train.hidden_src)), np.concatenate((train.dst, train.hidden_dst))
-        return pair_codes(src, dst, train.node_key.size, undirected=True)
+        return pair_codes(src, dst, train.node_key.size, is_undirected=True)
 
     def _lists(self, src: NDArray[np.int64], dst: NDArray[np.int64]) -> tuple[PositionLists, NDArray[np.int64]]:
         """Lists of targets by source, and how many of each source's pairs have no target among those ranked."""

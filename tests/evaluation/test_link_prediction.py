@@ -31,7 +31,7 @@ def plain_graph(n: int = 1500, seed: int = 0) -> tuple[Nodes, Edges, NDArray[np.
     src, dst = np.ascontiguousarray(edges[:, 0]), np.ascontiguousarray(edges[:, 1])
     key = np.random.default_rng(seed).integers(0, 2**64, n, np.uint64)
     nodes = Nodes(key, np.zeros(n, np.int64), np.bincount(edges.ravel(), minlength=n))
-    return nodes, (src, dst), pair_codes(src, dst, n, undirected=True)
+    return nodes, (src, dst), pair_codes(src, dst, n, is_undirected=True)
 
 
 scores = st.lists(st.sampled_from([-1.5, 0.0, 0.25, 1.0, 3.0]), min_size=1, max_size=40)
@@ -58,7 +58,7 @@ def test_negatives_are_no_edges_and_of_the_right_type(draw) -> None:
     dst += 200
     nodes = Nodes(rng.integers(0, 2**64, n, np.uint64), kind, np.bincount(np.r_[src, dst], minlength=n))
 
-    got = draw(src, dst, nodes, pair_codes(src, dst, n, undirected=False), seed=1)
+    got = draw(src, dst, nodes, pair_codes(src, dst, n, is_undirected=False), seed=1)
 
     assert (kind[got] == 3).all()
     edges = set(zip(src.tolist(), dst.tolist(), strict=True))
@@ -75,7 +75,7 @@ def test_a_negative_depends_on_keys_not_on_numbering_order_or_direction_of_stora
     new = np.argsort(old)
     renumbered = Nodes(nodes.node_key[old], nodes.node_type[old], nodes.degree[old])
     order = rng.permutation(src.size)
-    codes = pair_codes(new[src], new[dst], nodes.n, undirected=True)
+    codes = pair_codes(new[src], new[dst], nodes.n, is_undirected=True)
     again = draw(new[src][order], new[dst][order], renumbered, codes, seed=4)
 
     np.testing.assert_array_equal(old[again], first[order])
@@ -92,7 +92,7 @@ def test_random_negatives_are_uniform_over_the_free_nodes() -> None:
     )
     src = np.arange(n, 40_000)  # all linked to node 0
     dst = np.zeros(src.size, np.int64)
-    got = random_negatives(src, dst, nodes, pair_codes(src, dst, nodes.n, undirected=False), seed=0)
+    got = random_negatives(src, dst, nodes, pair_codes(src, dst, nodes.n, is_undirected=False), seed=0)
 
     counts = np.bincount(got, minlength=n)
     assert counts[0] == 0
@@ -104,7 +104,7 @@ def test_random_negatives_are_uniform_over_the_free_nodes() -> None:
 def test_where_nothing_is_free_the_positive_has_no_negative_and_is_counted() -> None:
     nodes = Nodes(np.arange(4, dtype=np.uint64), np.array([0, 1, 1, 1]), np.array([3, 1, 1, 1]))
     src, dst = np.zeros(3, np.int64), np.array([1, 2, 3])
-    known = pair_codes(src, dst, 4, undirected=False)
+    known = pair_codes(src, dst, 4, is_undirected=False)
     for draw in (random_negatives, degree_matched_negatives):
         got = measure_auc(np.ones((4, 2), np.float32), nodes, src, dst, draw(src, dst, nodes, known, 0))
         assert (got.auc, got.auc_by_degree_alone, got.without_negative) == (None, None, 3)

@@ -28,7 +28,7 @@ def planted(n: int, dim: int, strength: float, seed: int = 0) -> tuple[Table, Pa
     share = math.sqrt(strength)
     rows[n:, :block] = share * rows[:n, :block] + math.sqrt(1 - strength) * rows[n:, :block]
     pairs = Pairs(np.arange(n), np.arange(n) + n)
-    return table_of(rows), pairs, pair_codes(pairs.src, pairs.dst, 2 * n, undirected=False)
+    return table_of(rows), pairs, pair_codes(pairs.src, pairs.dst, 2 * n, is_undirected=False)
 
 
 def test_noise_has_no_bits_and_the_planted_block_has_all() -> None:
@@ -56,7 +56,7 @@ def test_bits_are_those_of_a_binary_channel() -> None:
     rows = np.concatenate((sign, sign * flip)).astype(np.float32)[:, None]
     table = table_of(rows)
     pairs = Pairs(np.arange(n), np.arange(n) + n)
-    known = pair_codes(pairs.src, pairs.dst, 2 * n, undirected=False)
+    known = pair_codes(pairs.src, pairs.dst, 2 * n, is_undirected=False)
     got = usable_information(table, pairs, known, 0, None)
     assert got is not None
     # P(edge | product 1) = .9 / 1.4, P(edge | -1) = .1 / .6: the mutual information of a binary channel.

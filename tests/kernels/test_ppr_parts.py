@@ -29,7 +29,7 @@ def arrivals(rows: np.ndarray, mass: np.ndarray) -> ArrivedMass:
 
 
 def nothing_held(sources: int) -> HeldMass:
-    return HeldMass(np.zeros((sources, 0, 2), np.int64), NOTHING.row, NOTHING.settled, NOTHING.waiting)
+    return HeldMass(np.zeros((sources, 0, 2), np.int64), NOTHING.row, NOTHING.reserve, NOTHING.waiting)
 
 
 @given(looped_graphs(), st.sampled_from([0.05, 0.15, 0.9]), st.sampled_from([0.1, 1e-3, 1e-5]), st.data())
@@ -52,14 +52,14 @@ def test_a_part_that_is_the_whole_graph_is_forward_push(
     )
     assert done.sent.mass.size == 0
     bounds = np.stack([done.held.indptr[:-1], done.held.indptr[1:]], axis=1)[:, None, :].copy()
-    held = HeldMass(bounds, done.held.row, done.held.settled, done.held.waiting)
+    held = HeldMass(bounds, done.held.row, done.held.reserve, done.held.waiting)
     indptr, rows, scores, missing = settle_part(restart, held, scratch)
     want = push_scores(matrix, single_seeds(sources), restart, tolerance)
     np.testing.assert_array_equal(indptr, want.indptr)
     np.testing.assert_array_equal(rows, want.nodes)
     np.testing.assert_array_equal(scores, want.scores)
     np.testing.assert_array_equal(missing, want.missing)
-    for dense in (scratch.settled, scratch.waiting, scratch.flow, scratch.marks):
+    for dense in (scratch.reserve, scratch.waiting, scratch.flow, scratch.marks):
         assert not dense.any()
 
 
@@ -92,7 +92,7 @@ def test_results_larger_than_the_first_guess_are_whole() -> None:
         np.testing.assert_array_equal(np.sort(done.sent.position[sent]), np.arange(leaves - leaves // 2))
         np.testing.assert_array_equal(done.sent.mass[sent], np.float64(0.8) / leaves)
         held = slice(done.held.indptr[source], done.held.indptr[source + 1])
-        assert done.held.settled[held].sum() == np.float64(0.2)
+        assert done.held.reserve[held].sum() == np.float64(0.2)
     assert done.entries == sources * leaves
 
 
@@ -127,7 +127,7 @@ def test_of_several_entries_of_a_row_the_last_counts_and_quiet_sources_stay_as_t
     arrived = ArrivedMass(np.array([[[0, 1]], [[1, 1]]]), np.zeros(1, np.int32), np.array([0.1]))
     done = push_part(only_part(graph), 0.5, 1.0, held, arrived, PartScratch.of(2))
     assert done.held.indptr.tolist() == [0, 1, 1]
-    assert (done.held.settled.tolist(), done.held.waiting.tolist()) == ([0.3], [0.7])
+    assert (done.held.reserve.tolist(), done.held.waiting.tolist()) == ([0.3], [0.7])
 
 
 @given(st.data())

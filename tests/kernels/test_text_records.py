@@ -39,10 +39,10 @@ def test_records_are_those_of_the_csv_module(text: str, has_quotes: bool, commen
 @given(texts, st.integers(0, 30), st.integers(0, 5), marks)
 def test_cut_anywhere_the_records_are_the_same(text: str, cut: int, most: int, comment: str) -> None:
     whole, head = find(text, comment=comment), find(text[:cut], is_last=False, comment=comment)
-    rest = find(text[head.consumed :], comment=comment)
+    rest = find(text[head.consumed_bytes :], comment=comment)
     assert [*head.fields, *rest.fields] == whole.fields.tolist()
     assert [*head.flags, *rest.flags] == whole.flags.tolist()
-    assert [*head.start, *(rest.start + head.consumed)] == whole.start.tolist()
+    assert [*head.start, *(rest.start + head.consumed_bytes)] == whole.start.tolist()
     assert (head.blanks + rest.blanks, head.lines + rest.lines) == (whole.blanks, whole.lines)
     assert head.comments + rest.comments == whole.comments
     assert find(text, most=most, comment=comment).start.tolist() == whole.start[:most].tolist()
@@ -65,4 +65,4 @@ def test_text_after_a_closing_quote_is_flagged(text: str, is_glued: bool) -> Non
 
 def test_line_ends_within_an_open_quote_are_counted() -> None:
     found = find('a,b\r\n"c\n\nd\r', is_last=False)
-    assert (found.is_open, found.open_lines, found.lines, found.consumed) == (True, 2, 1, 5)
+    assert (found.is_open, found.open_lines, found.lines, found.consumed_bytes) == (True, 2, 1, 5)

@@ -85,7 +85,7 @@ class CsvFile:
             return None
         header = data[records.start[0] : records.stop[0]]
         self._blanks, self._comments = records.blanks, records.comments
-        self._rest = chain([data[records.consumed :]], self._rest)
+        self._rest = chain([data[records.consumed_bytes :]], self._rest)
         with naming(self._piece.address, "csv"):
             (row,) = self._parse(header, int(records.fields[0]), range(int(records.fields[0]))).to_pylist()
         self._titles = [value or b"" for value in row.values()]
@@ -137,9 +137,9 @@ class CsvFile:
                 continue
             records = self._find(data, is_last=is_last)
             self._line = line + records.lines
-            self._refuse_open(records, len(data) - records.consumed, is_last)
-            rest = data[records.consumed :]
-            yield _Block(data[: records.consumed], line, records)
+            self._refuse_open(records, len(data) - records.consumed_bytes, is_last)
+            rest = data[records.consumed_bytes :]
+            yield _Block(data[: records.consumed_bytes], line, records)
             line += records.lines
 
     def _batch(self, block: _Block, columns: Mapping[str, str], first: int) -> tuple[RawBatch, int]:
@@ -322,7 +322,7 @@ def _has_nul(data: bytes, records: Records) -> NDArray[np.bool_]:
 def _only(data: bytes, records: Records, is_wanted: NDArray[np.bool_]) -> bytes:
     """The bytes of some of a block's records, each with its line end (of CR LF, the CR)."""
     if is_wanted.all() and not records.comments:
-        return data[: records.consumed]
+        return data[: records.consumed_bytes]
     steps = np.zeros(len(data) + 2, np.int8)
     steps[records.start[is_wanted]] += 1
     steps[records.stop[is_wanted] + 1] -= 1  # where the next record may start
