@@ -1,7 +1,5 @@
 """The command ``graphquilt``. ``current`` and ``check`` belong to the readers; the rest is in graphquilt-pipeline."""
 
-from __future__ import annotations
-
 import argparse
 import datetime as dt
 import re

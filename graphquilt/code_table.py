@@ -1,7 +1,5 @@
 """A published table of discrete codes, opened for reading."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -3,8 +3,6 @@
 They stand in the release's manifest: Parquet's own page checksums would change the bytes of the file.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path

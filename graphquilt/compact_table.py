@@ -1,7 +1,5 @@
 """A published table of compact rows, opened for reading as the table that it was made of."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 

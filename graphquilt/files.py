@@ -1,7 +1,5 @@
 """Reads files wherever they are: in a folder, or in an object store, whose client is loaded when it is needed."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence

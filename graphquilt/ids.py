@@ -5,8 +5,6 @@ night to the next; so 7 and "7" mean the same node in either. A string that is n
 in no int64 table.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias

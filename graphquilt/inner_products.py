@@ -4,8 +4,6 @@ Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean tran
 RecSys 2014. Needs numpy, no more.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

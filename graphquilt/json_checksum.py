@@ -1,7 +1,5 @@
 """JSON objects with a checksum of their own: a damaged one is noticed without any other file."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

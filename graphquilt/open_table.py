@@ -1,7 +1,5 @@
 """What all tables of a release have in common: their release, metadata and rows."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import os

@@ -1,7 +1,5 @@
 """The parser of all our commands: argparse, with ``~``, empty values and misspelt options handled first."""
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import os

@@ -1,7 +1,5 @@
 """How commands print: lines for people, one JSON object for programs, in any encoding of the stream."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -5,8 +5,6 @@ store there is nothing but objects.
 Standard library only.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from typing import Literal

@@ -1,7 +1,5 @@
 """The process of one command: its standard streams, and the signals that end it."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import os

@@ -1,7 +1,5 @@
 """Sentences for a refused access: which user, which path, and what to do."""
 
-from __future__ import annotations
-
 import errno
 import os
 import pwd

@@ -1,7 +1,5 @@
 """Find the rows of ids: their row groups, and their positions in these."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

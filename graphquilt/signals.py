@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM: a command unwinds, prints one line, and exits with the code that shells expect."""
 
-from __future__ import annotations
-
 import signal
 from types import FrameType
 

@@ -1,7 +1,5 @@
 """Sentences for what an object store refuses or fails at. What the store's client says is quoted without secrets."""
 
-from __future__ import annotations
-
 import re
 
 from graphquilt.errors import StoreError

@@ -1,7 +1,5 @@
 """Strings as TOML."""
 
-from __future__ import annotations
-
 import json
 
 

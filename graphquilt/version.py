@@ -1,7 +1,5 @@
 """The version, whose one copy is the file VERSION."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

@@ -1,7 +1,5 @@
 """What a command says: text for people or one JSON object, and an exit code."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

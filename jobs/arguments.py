@@ -1,7 +1,5 @@
 """The options that every stage takes, under ``graphquilt`` as under ``spark-submit``."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import datetime as dt

@@ -1,7 +1,5 @@
 """The command line: which command, its options, its exit code. A command's module is imported when it runs."""
 
-from __future__ import annotations
-
 import importlib
 import signal
 import sys

@@ -1,7 +1,5 @@
 """The config file of a command, with its relative paths resolved."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from glob import iglob

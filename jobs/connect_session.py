@@ -1,7 +1,5 @@
 """A session of a Spark Connect server, which somebody else runs: this process needs no Java."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """What a run says of CURRENT: where readers are, and why they stay there if they do."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping
 from typing import Any

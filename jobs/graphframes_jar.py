@@ -1,7 +1,5 @@
 """Spark settings that bring the jars of GraphFrames, from coordinates or from paths."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

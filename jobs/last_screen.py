@@ -1,7 +1,5 @@
 """The last screen of a run: what readers got, what it is worth beside the night before, and the next command."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 import shlex

@@ -3,8 +3,6 @@
 Warnings are shown there too. The only place that configures handlers.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

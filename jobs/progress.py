@@ -4,8 +4,6 @@ The engine is told which stage is at work; tasks that have ended leave records o
 what ``graphquilt plan`` says of it, at the pace so far.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import sys

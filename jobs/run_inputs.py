@@ -1,7 +1,5 @@
 """What a release was made of, as addresses: what a scheduler tells those who follow data from table to table."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable
 from pathlib import Path

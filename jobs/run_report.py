@@ -1,7 +1,5 @@
 """The report that a run leaves behind. It tells of a night, and is no part of it: none fails for want of one."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Engines, opened for the length of a command."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -4,8 +4,6 @@ A local master runs everything as this user, so nobody else may talk to it: it l
 that Spark draws itself, and shows no UI. What the user has set stays, and clusters are left alone.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

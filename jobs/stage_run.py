@@ -1,7 +1,5 @@
 """One run of stages: config, engine, stages in order, one verdict."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import time

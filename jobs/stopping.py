@@ -1,7 +1,5 @@
 """How a command ends early: SIGTERM and Ctrl-C unwind it, so that locks, workers and sessions go with it."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import threading

@@ -1,7 +1,5 @@
 """Packages that others load in case they are wanted, a fifth of a second each, and that nothing here wants."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import threading

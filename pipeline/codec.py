@@ -5,8 +5,6 @@ of these. What is read must be what would be written: unknown and missing fields
 another type. Numbers that JSON has no word for (NaN, infinity) are refused too.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from functools import cache

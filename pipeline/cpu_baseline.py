@@ -4,8 +4,6 @@ numba keeps what it compiles under the name and the features of a CPU. By defaul
 each new type of machine compiles all kernels again. An installation with a baseline names one CPU on all machines.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

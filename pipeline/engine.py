@@ -1,7 +1,5 @@
 """What every engine can do: carry tasks, and a few relational verbs over clean, typed tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path

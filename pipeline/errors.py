@@ -3,8 +3,6 @@
 The exit code of a command is the ``exit_code`` of the error that ended it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The type of a field or argument that holds a location: a dataclass with one crosses processes as text."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -5,8 +5,6 @@ be written; then they are kept in a folder of the temporary one, or compiled by 
 that were compiled before the installation was shipped lie beside their sources, and can be read there by all.
 """
 
-from __future__ import annotations
-
 import grp
 import hashlib
 import os

@@ -3,8 +3,6 @@
 numba's own cache wants to write wherever it reads, and compiles everything again where it can't.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

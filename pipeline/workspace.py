@@ -7,8 +7,6 @@ Without a manifest a table does not exist; with one it never changes again. Its 
 before they are used: a table whose files differ from it counts as missing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a table promises: its columns, their types, its key and the rules its rows obey."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The contract of the history of a published name: every figure of every night, refused ones too."""
 
-from __future__ import annotations
-
 import pyarrow as pa
 import pyarrow.compute as pc
 

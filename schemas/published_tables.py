@@ -1,7 +1,5 @@
 """The published tables: their readers' columns, and what the pipeline adds: keys and rules."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The tables of a run, in the order of the data flow."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from types import MappingProxyType
 

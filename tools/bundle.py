@@ -5,8 +5,6 @@ load, and kernels compiled for a stated CPU. It runs at any path on a Linux of t
 older than the one that bundle.json names. pyspark stays out: the cluster brings its own.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Shared libraries of a folder of programs: copied into it, found from where it lies, and the glibc that they need."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -6,8 +6,6 @@ examples
   graphquilt config --check config.toml --set embedding.dim=64
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The configuration as commented TOML, made from the model: it can't fall behind the code."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

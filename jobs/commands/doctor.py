@@ -8,8 +8,6 @@ examples
   graphquilt doctor --warm
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

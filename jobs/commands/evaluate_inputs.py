@@ -1,7 +1,5 @@
 """What a report on vectors is made from: the table, its test and train pairs, labels, another release."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The part of the report that is about lists: ppr_neighbors or neighbors against test pairs."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from typing import Any

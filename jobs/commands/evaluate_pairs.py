@@ -1,7 +1,5 @@
 """The pairs that a report scores a table on or leaves out: where they are from, and their ends by id."""
 
-from __future__ import annotations
-
 import argparse
 import datetime as dt
 import logging

@@ -1,7 +1,5 @@
 """Where the table of a report is, what it says of itself, and its rows in memory."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A report on a table as lines for a person: each figure with its reading in a word."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Workspaces, published names, types and nodes that must be there: a command that looks must not make them."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 from collections.abc import Iterator

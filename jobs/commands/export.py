@@ -11,8 +11,6 @@ examples
   graphquilt export --workspace work --format delta --out exports/latest
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The first rows of an input as they stand, of any format: what a guess about its columns is made from."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """What the columns of an input mean, guessed from names and values, with the reason for each guess."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Which two columns are the ends of interactions, and whether they are of one type: by names, then by values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 

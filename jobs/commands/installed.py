@@ -1,7 +1,5 @@
 """Which Python, packages and Java are here, and whether they are what the metadata of our two packages require."""
 
-from __future__ import annotations
-
 import operator
 import os
 import platform

@@ -1,7 +1,5 @@
 """Whether the compiled kernels are in numba's cache, as its index files say: asking numba would compile them."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import pickle

@@ -1,7 +1,5 @@
 """What this machine lends us: cores and memory within the container's limits, and the speed of the product."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``graphquilt query``: asks a published table, or a graph. Each kind of query has a module."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping, Sequence
 from itertools import pairwise

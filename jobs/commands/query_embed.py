@@ -8,8 +8,6 @@ examples
   graphquilt query embed --workspace work --type item --attributes new_items.parquet
 """
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

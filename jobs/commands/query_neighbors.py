@@ -9,8 +9,6 @@ examples
   graphquilt query neighbors 4711 --workspace work --type user --by lists
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

@@ -8,8 +8,6 @@ examples
   graphquilt report --workspace work --name default --release 2024-06-02-0123456789ab --compare 2024-05-26-ba9876543210
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -9,8 +9,6 @@ examples
   graphquilt rollback --workspace work --name default --to 2024-06-01-0123456789ab
 """
 
-from __future__ import annotations
-
 import argparse
 
 from jobs.answers import Answer

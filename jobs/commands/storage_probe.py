@@ -1,7 +1,5 @@
 """Whether an address can be a workspace: what runs do there is tried out, and nothing of it stays."""
 
-from __future__ import annotations
-
 import fcntl
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """How a text file is written, as its first lines show it: encoding, delimiter, header, and names where it has none."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import re

@@ -1,7 +1,5 @@
 """A config file with other values in one section: comments and everything else stay as they stand."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tomllib

@@ -1,7 +1,5 @@
 """The nodes of a night among those of an earlier one: numbers change, keys don't."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc

@@ -1,7 +1,5 @@
 """Edges -> a block: local rows, their adjacency, and what the whole graph knows of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Rows on their way between tasks: a sender writes one file with a batch for each receiver, who opens just that."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

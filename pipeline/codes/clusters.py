@@ -1,7 +1,5 @@
 """Clusters of a graph by the modularity of two sides: local moves, contraction, and moves again on the way back."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Cells of rows that one task can hold: halves of halves, cut by a sample, so that rows find theirs one by one."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """The section of the configuration about discrete codes of nodes."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The section of the configuration about nodes that only attributes and side relations tell of."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

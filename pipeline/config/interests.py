@@ -1,7 +1,5 @@
 """The section of the configuration about the interests of sources."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from pipeline.config.sections import Section

@@ -1,7 +1,5 @@
 """The section of the configuration about lists by a filter of the graph."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, field_validator

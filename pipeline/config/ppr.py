@@ -1,7 +1,5 @@
 """The section of the configuration about personalised PageRank: lists of neighbours, vectors, and the walk index."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, field_validator

@@ -1,7 +1,5 @@
 """A config file's text, before anybody asks what it means: quick to import, so that a wrong path is seen at once."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any

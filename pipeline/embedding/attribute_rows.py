@@ -1,7 +1,5 @@
 """Vectors of nodes of which nothing is known but their attributes: new items, say, that nobody has met yet."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Rows of nodes without edges: by a map from attributes to rows, which is a file, or a method's own."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

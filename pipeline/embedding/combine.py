@@ -3,8 +3,6 @@
 All work is row by row: a task that writes some nodes reads what every set knows of these, and no more.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType

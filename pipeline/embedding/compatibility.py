@@ -5,8 +5,6 @@ readers still take dot products with sources, whose rows stay. On one type H is 
 folded into all rows.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The subspace of an earlier night of a lineage: what the first product starts from in the place of random rows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

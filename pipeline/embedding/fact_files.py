@@ -1,7 +1,5 @@
 """Facts and their files: what each task reports to the driver, and what the driver makes of it for the next tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the manifests of embed say of rows and of lists."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -9,8 +9,6 @@ and whose total weights are d_j:
 ``is_exact``: of a node of the table and its own edges, this is its own row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A graph that is one block, embedded in memory: the rows that a run would publish, without files."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The rounds of an embedding method: what all methods have, with what most of them need."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any

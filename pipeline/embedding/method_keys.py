@@ -1,7 +1,5 @@
 """Keys of [embedding] that several forms of methods share."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field

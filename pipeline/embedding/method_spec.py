@@ -1,7 +1,5 @@
 """What the rest of the pipeline asks of an embedding method: its rounds, and what its vectors are."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal

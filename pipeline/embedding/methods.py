@@ -4,8 +4,6 @@ To add one: write it beside fastrp.py, from what method.py and products.py have,
 list the spec here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 

@@ -6,8 +6,6 @@ the columns hold; how much the column grew that grew least says how large it is.
 eigenvalue problems", chapter 5 (Chebyshev subspace iteration).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@ Tasks that compute some of the columns write the squares of all rows that they m
 groups of all of them in order has the norms of whole rows, to the last bit those of a task with all columns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 

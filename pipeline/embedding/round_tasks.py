@@ -1,7 +1,5 @@
 """The tasks of the rounds: what a worker does with one part, or with some columns of it."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

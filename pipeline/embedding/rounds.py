@@ -8,8 +8,6 @@ its one task keeps all rounds in memory. With shards, each of these tasks is the
 columns, and last waves make what takes whole rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

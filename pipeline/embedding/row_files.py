@@ -3,8 +3,6 @@
 A file says of itself which columns it holds and how: as float32, or as codes with scales.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The settings of a run: its configuration, and the summary of its graph."""
 
-from __future__ import annotations
-
 from pipeline.blocks.arrays import NodeArrays
 from pipeline.config.graph_sides import span_of
 from pipeline.config.model import PipelineConfig

@@ -1,7 +1,5 @@
 """The forms of the spectral method, and what all forms of eigenpairs share."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from pipeline.config.embedding import EmbeddingConfig

@@ -5,8 +5,6 @@ node's features, times their values, make a row that nodes with equal attributes
 edge has been followed, and a node without edges has a row that means something to others.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

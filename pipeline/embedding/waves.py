@@ -1,7 +1,5 @@
 """Waves of tasks: what the tasks of a round are handed, and what they leave for the next."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice

@@ -4,8 +4,6 @@ Every socket asks for a certificate whose key is made here, kept in memory and h
 on loopback. The HTTP servers that Dask starts on every node can't ask who is there, so there are none.
 """
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from collections.abc import Iterator

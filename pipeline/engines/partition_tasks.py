@@ -4,8 +4,6 @@ An opener makes frames of what Spark hands to the task; a sink makes of frames w
 makes equal output, whenever a task is tried again: rows come in the order of their pieces, and each verb keeps one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce

@@ -4,8 +4,6 @@ An error of :mod:`pipeline.errors` travels the same way, before all pieces of it
 task again, and the data would be as bad as before.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """CPU seconds of process trees."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """How far a mean over users may be off: bootstrap intervals, the same on any day, in any order."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -3,8 +3,6 @@
 Source: Heller & Ghahramani, "Bayesian hierarchical clustering", ICML 2005, for dendrogram purity.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Recall@k, NDCG@k and hit rate@k of published lists."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ What new users do can't be foretold; but people choose things that go together, 
 shuffled file give them doesn't.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -7,8 +7,6 @@ metrics are the same on any CPU, with any BLAS and any number of its threads. BL
 even score equal rows equally (its kernels for edges of a tile add in another order).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """RankMe: how many directions a table really uses, without any labels."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

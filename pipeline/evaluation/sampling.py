@@ -1,7 +1,5 @@
 """Choose nodes by their keys: the same ones on any day, part, worker or numbering."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

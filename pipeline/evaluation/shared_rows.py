@@ -4,8 +4,6 @@ Every shared row is fitted to the rows of its nodes, in the place of training. S
 clustering enables parameter efficiency in recommender systems", KDD 2025, arXiv 2412.17245, for the ways to share.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any

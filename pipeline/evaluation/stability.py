@@ -1,7 +1,5 @@
 """What changed between two releases: do nodes keep their neighbours and their place?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How many bits about edges a linear model can use of a block of columns, and NetInfoF's score of the same."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass

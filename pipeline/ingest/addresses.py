@@ -1,7 +1,5 @@
 """Addresses of files, as people and lake tables write them: any that ``pyarrow.fs`` understands."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Folders named after a day, such as ``dt=2026-01-31``: which of them can hold rows that a run counts."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Sequence
 

@@ -5,8 +5,6 @@ the **base**, for all others. Chunks only come and go as a whole and are never c
 subtracted, and the pairs of a night are the sums over its chunks, whichever way they were made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -10,8 +10,6 @@ of it; the tables and their product move it by at most 2**-30 of it. Exact, what
 epoch is 1, a half-life apart is a factor of 2, and a later event never counts less.
 """
 
-from __future__ import annotations
-
 import math
 from functools import cache
 

@@ -1,7 +1,5 @@
 """What the manifests of ingest and index say: counts that people and later stages act on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

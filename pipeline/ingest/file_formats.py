@@ -1,7 +1,5 @@
 """Formats and compressions of files, as the endings of their names tell them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal
 

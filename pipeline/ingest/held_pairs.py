@@ -1,7 +1,5 @@
 """Rows that a task holds until it has read all of them, and then writes as one row a pair; texts as numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 

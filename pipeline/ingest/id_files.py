@@ -1,7 +1,5 @@
 """Files with ids in their columns, of any format that ingest reads."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa

@@ -1,7 +1,5 @@
 """Whether the ids of two inputs are of the same nodes: how many match, and the likely reason if almost none do."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Callable, Mapping

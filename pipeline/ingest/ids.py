@@ -4,8 +4,6 @@ An id is a text. Where every id of a run is the canonical decimal of an int64 ("
 "+7", "-0", " 7"), all tables hold int64 instead, and nothing is lost either way.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

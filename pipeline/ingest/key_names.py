@@ -1,7 +1,5 @@
 """What messages of the readers call keys: they say ``input.delimiter``, and read for other sections too."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Iterator

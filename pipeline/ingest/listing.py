@@ -1,7 +1,5 @@
 """Which files lie at a path: data, and files that people and programs leave beside data."""
 
-from __future__ import annotations
-
 import os
 import re
 import stat

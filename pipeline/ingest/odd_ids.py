@@ -1,7 +1,5 @@
 """Ids that are no integers, or look damaged by an export: counted, never changed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ end of the date and inside the window (else it is set aside and not looked at an
 of next week does not change today's run); its ids, its event and its weight are sound; it is not a self loop.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache

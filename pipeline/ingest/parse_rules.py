@@ -1,7 +1,5 @@
 """The configuration's words for the input, as rules that parsing follows."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Collection
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """How files are dealt out to tasks: in pieces, which are files or ranges of row groups."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Rows as they stand in a file, before any check, and errors about missing columns."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Examples of rejected rows, in words that never hold an id."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray

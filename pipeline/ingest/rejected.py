@@ -1,7 +1,5 @@
 """Why a row is not used, and the rejected rows as they stood in the input."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 

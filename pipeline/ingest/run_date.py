@@ -4,8 +4,6 @@ The clock is read for one thing only: which day is today, as a run begins. That 
 digests, so that a run that is resumed tomorrow, or stage by stage, is the same run.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import logging

@@ -1,7 +1,5 @@
 """Ids of nodes that only join others: several in one value, and texts as numbers where no reader sees them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc

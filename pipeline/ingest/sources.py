@@ -1,7 +1,5 @@
 """Which files the input is made of. What is listed here is only read."""
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import re

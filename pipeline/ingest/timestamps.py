@@ -5,8 +5,6 @@ system's word for null (0001-01-01, 1970-01-01, 9999-12-31). It is rejected befo
 number is too large.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from dataclasses import dataclass

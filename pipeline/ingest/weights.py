@@ -7,8 +7,6 @@ whoever sums must check, such as by summing ``weight / 2**32`` as float64 beside
 2**30: a float sum of positive terms is never off by a factor of 2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

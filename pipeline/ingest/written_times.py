@@ -1,7 +1,5 @@
 """Times written as text: numbers, ISO 8601, and the form that ``input.timestamp_format`` names."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 

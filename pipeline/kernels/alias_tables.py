@@ -1,7 +1,5 @@
 """Draw a neighbour by weight in constant time."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

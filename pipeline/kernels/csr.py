@@ -1,7 +1,5 @@
 """A sparse matrix by rows, as kernels take it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

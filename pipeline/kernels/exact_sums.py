@@ -1,7 +1,5 @@
 """Sums of float64 without rounding: the same whatever the order, or how the numbers are cut into pieces."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 

@@ -6,8 +6,6 @@ What is still moving after the last round is settled as the fingerprint of the n
 exact fingerprints, whatever the number of rounds T; with sampled ones each round takes some of the sampling away.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Forward push on one part of a cut graph: mass that crosses the cut is handed out and taken in, and none is lost."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np

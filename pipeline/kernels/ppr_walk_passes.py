@@ -1,7 +1,5 @@
 """Compiled passes of random walks: their lengths, their paths, and the visits of each source's paths."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Personalised PageRank by random walks that take turns, so that their cache misses overlap."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -4,8 +4,6 @@ The plain loop over seven arrays stays scalar, since the compiler cannot prove t
 IEEE single and double precision, one rounding an operation, as in `vector_tiles`.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ Everything that is summed over rows is (columns x columns) and float64, in block
 be added in any tree, and differ by rounding only.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

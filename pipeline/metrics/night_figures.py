@@ -1,7 +1,5 @@
 """What a night measured, as rows of the history of its name."""
 
-from __future__ import annotations
-
 import datetime as dt
 import math
 from collections.abc import Iterator, Mapping

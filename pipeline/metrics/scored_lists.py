@@ -1,7 +1,5 @@
 """Published lists and pairs from files into arrays, and their figures."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

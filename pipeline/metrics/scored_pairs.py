@@ -1,7 +1,5 @@
 """The pairs that evaluate scores tables by: new since the baseline, held out, or of a file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pipeline.ingest.parse import ParseRules

@@ -1,7 +1,5 @@
 """The task that cuts a piece into children, and the bounds under which a piece is left whole."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

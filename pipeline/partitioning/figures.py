@@ -1,7 +1,5 @@
 """What the manifests of partition and layout say: figures that people act on and later stages read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Labels are those of the leaves of a tree. Nothing here moves a node, so that what a night changes is what came or went.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -7,8 +7,6 @@ its own neighbours that are in the part so far, as if it were spread over them.
 Source: Stanton & Kliot, "Streaming graph partitioning for large distributed graphs", KDD 2012.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,8 +4,6 @@ Source: Karypis & Kumar, "A fast and high quality multilevel scheme for partitio
 SIAM J. Sci. Comput. 20(1), 1998.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import heapq

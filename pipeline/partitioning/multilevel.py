@@ -12,8 +12,6 @@ Sources: Meyerhenke, Sanders & Schulz, "Partitioning complex networks via size-c
 (arXiv 1402.3281); METIS as in :mod:`pipeline.partitioning.metis`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

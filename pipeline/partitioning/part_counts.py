@@ -1,7 +1,5 @@
 """What the parts of a tree store, counted over edges that may come in any pieces."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """The partitioners a run can name. To add one: write a function over arrays, name it here and in the config."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 

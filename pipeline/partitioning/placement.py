@@ -1,7 +1,5 @@
 """Which parts store an edge: one rule, asked by the figures of the tree and by the layout of the blocks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Other cuts and numbers of shards, priced, and the one that a run takes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

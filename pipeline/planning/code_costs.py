@@ -1,7 +1,5 @@
 """What codes take: of the graph, one task that holds all of it and the graphs of its clusters; of vectors, cells."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pipeline.codes.row_cells import count_cells

@@ -1,7 +1,5 @@
 """Cuts of a graph as counts: what the parts of each store, exactly once a partition is made, else at most."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a stage needs on disk, from the sizes of the tables it reads, and the error of a stage that ran out of it."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

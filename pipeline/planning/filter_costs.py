@@ -1,7 +1,5 @@
 """What lists by a filter of the graph take: seconds of eigenvectors and of lists, and bytes of their tasks."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Tasks have the whole graph and some of the nodes each.
 """
 
-from __future__ import annotations
-
 import math
 
 from pipeline.config.model import PipelineConfig

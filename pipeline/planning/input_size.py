@@ -1,7 +1,5 @@
 """How large an input is, without reading it: from footers, and the first lines of text files."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

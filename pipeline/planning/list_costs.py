@@ -1,7 +1,5 @@
 """How lists are made and what that takes: whether tasks share sources or parts, and which solver is cheapest."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

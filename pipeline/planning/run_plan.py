@@ -1,7 +1,5 @@
 """What a run would do and need, as JSON values: its graph, parts, shards, lists, memory and disk."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any

@@ -4,8 +4,6 @@ Everything here is arithmetic on sizes; nothing is read. Where a count is an upp
 from it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

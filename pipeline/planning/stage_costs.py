@@ -4,8 +4,6 @@ A few terms of physical meaning with measured constants; ``tests/benchmarks/plan
 ``embed`` is priced by :mod:`pipeline.planning.pricing`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

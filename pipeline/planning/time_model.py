@@ -4,8 +4,6 @@ The constants were fitted by non-negative least squares of relative errors; ``te
 says how far off they are. They are CPU seconds of one core of a shared server of 2026.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

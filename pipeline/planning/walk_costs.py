@@ -1,7 +1,5 @@
 """What a walk index takes: its tasks, CPU seconds, memory and bytes, from counts alone."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ It is what readers have, if that is of an earlier date; else the nearest ancesto
 withdrawn. It is fixed when the run of a date starts: a night that takes hours, stage by stage, has one measure.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Copies of working files into a release: bytes of their own, hashed as they are written or as they are read back."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import hashlib

@@ -1,7 +1,5 @@
 """The gate before readers: each figure of a run against its bound, and against last night's."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Which releases a name has, and in which order."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import logging

@@ -1,7 +1,5 @@
 """The history of a published name: one small Parquet file that every night rewrites, and no cleaning removes."""
 
-from __future__ import annotations
-
 import io
 import logging
 

@@ -5,8 +5,6 @@ nothing. There a release is written in its place, its manifest last, and its man
 release is there once its name is, in an object store once its manifest is.**
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4

@@ -5,8 +5,6 @@ process that was stopped for long can lose without noticing. So a file is replac
 only by a later swap than it holds: who is late changes nothing.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import logging

@@ -4,8 +4,6 @@ A release never changes once it is there. CURRENT.json is replaced as a whole, s
 a whole one, whatever is killed and whenever. Everything that changes ``published/<name>`` holds its lock.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import logging

@@ -5,8 +5,6 @@ Four things always stay: the current release, its baseline (but where ids are pu
 leaves nothing that looks whole.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A release before it is one: its files, its manifest last, from working files or from what is left of one."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

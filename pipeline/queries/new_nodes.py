@@ -4,8 +4,6 @@ A release's manifest keeps the config and the figures of every stage, and they a
 attributes, which is a table of the run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The charts of a report that are drawn from a night's figures: quality by class and width, and the parts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

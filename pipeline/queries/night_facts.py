@@ -1,7 +1,5 @@
 """The first screen of a report: what a night's verdict, metrics, manifests and those of the nights before say."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The nights before a night: what the small lines of its report are drawn from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

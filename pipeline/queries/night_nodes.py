@@ -1,7 +1,5 @@
 """The nodes of a night, and how many came and went."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

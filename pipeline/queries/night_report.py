@@ -1,7 +1,5 @@
 """The report on a night, from what it left behind."""
 
-from __future__ import annotations
-
 import datetime as dt
 
 from threadpoolctl import threadpool_limits

@@ -1,7 +1,5 @@
 """One night as it was left behind: its verdict, its release where it has one, its tables as far as they are kept."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 from collections.abc import Mapping, Sequence

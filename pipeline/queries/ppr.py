@@ -1,7 +1,5 @@
 """Batches of restart sets -> the nodes nearest to each, in this process or by tasks that share the sets."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The walk index of a release, opened: of what a batch needs, neighbours and walks, the row groups that hold it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

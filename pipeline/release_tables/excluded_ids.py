@@ -1,7 +1,5 @@
 """Whether publish.exclude_ids are written as the ids of the graph are: one that isn't would be published."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """fold_in_rows -> fold_in: with ids, in the table's coordinates, sorted and cut as the table is."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pyarrow as pa

@@ -1,7 +1,5 @@
 """What a published table says of itself: enough to use it rightly without asking anybody."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

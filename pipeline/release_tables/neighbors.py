@@ -1,7 +1,5 @@
 """neighbor_lists -> neighbors: lists by a filter of the graph, in the form of ppr_neighbors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Clusters of nodes and their codes -> node_codes: with ids, sorted for look-ups, cut as the table of embeddings is."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

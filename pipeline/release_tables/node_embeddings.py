@@ -1,7 +1,5 @@
 """part_rows -> node_embeddings: join ids, finish and order the rows, and write what readers get."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping

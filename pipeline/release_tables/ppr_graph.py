@@ -1,7 +1,5 @@
 """blocks -> ppr_graph: of each node its neighbours, as walks go over them, sorted for look-ups."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

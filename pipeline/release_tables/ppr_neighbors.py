@@ -1,7 +1,5 @@
 """neighbor_lists -> ppr_neighbors: with ids, sorted for look-ups, cut as the table of embeddings is."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

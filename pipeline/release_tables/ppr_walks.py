@@ -1,7 +1,5 @@
 """blocks -> ppr_walks: walks from every node, each node on the way counted: fingerprints that queries end at."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """The tables of a release. A new one is a module beside this one with its object, and a line here."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pipeline.release_tables import (

@@ -1,7 +1,5 @@
 """node_embeddings, clusters -> user_interests: of each source its clusters, and a weight and a query for each."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ of its own, which no other change of a stage raises; and a key that joins a form
 are written there, not taken from the config, whose defaults may change.
 """
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Mapping

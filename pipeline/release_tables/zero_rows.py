@@ -1,7 +1,5 @@
 """Nodes that have edges and a zero row: why, which key to change, and whether the run goes on."""
 
-from __future__ import annotations
-
 import logging
 
 from pipeline.config.model import PipelineConfig

@@ -1,7 +1,5 @@
 """Numbers as people read them: counts with commas, shares in percent, bytes and seconds in units."""
 
-from __future__ import annotations
-
 import math
 
 #: Figures of gates that count something.

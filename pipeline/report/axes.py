@@ -1,7 +1,5 @@
 """Scales from values to places on a drawing, with round numbers at their ticks."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Charts of few kinds: lines over one or two scales, steps of a distribution, bars."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """A map of nodes in two dimensions: near means alike. Clusters are found in all columns, and named on the map."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

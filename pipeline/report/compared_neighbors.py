@@ -1,7 +1,5 @@
 """Some nodes with their neighbours, last night and tonight: what a person can judge at a glance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

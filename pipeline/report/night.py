@@ -1,7 +1,5 @@
 """What the first screen of a report shows: the verdict, and the figures that it rests on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal

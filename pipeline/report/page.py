@@ -1,7 +1,5 @@
 """From facts and pictures to the page: one HTML file that needs nothing beside itself."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A picture of the report: a title, a drawing or a table, and what it says."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """Small lines: how a figure went over the last nights, in the space of a word."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

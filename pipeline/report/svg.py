@@ -1,7 +1,5 @@
 """SVG elements as text that is safe in HTML: every attribute and every word is escaped."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from markupsafe import Markup, escape

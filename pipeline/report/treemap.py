@@ -1,7 +1,5 @@
 """The parts of a cut as rectangles: as large as the part, as deep in colour as its share of cut edges."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The tables of a release: each is written as its own object says, still in the workspace."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pipeline import codec

@@ -4,8 +4,6 @@ A table is looked up by its chain of fingerprints, never as "the newest": the fi
 the configuration it reads, of its own version, of the contracts it writes and of its inputs' fingerprints.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any

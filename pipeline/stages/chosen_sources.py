@@ -1,7 +1,5 @@
 """Which nodes get a list: all, those of a type, or those that a file names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """blocks -> part_rows, neighbor_lists, node_clusters: embed every part, list what nodes are near to, and group them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import replace

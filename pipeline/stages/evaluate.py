@@ -1,7 +1,5 @@
 """node_embeddings, lists -> metrics: what the tables are worth, measured before anybody reads them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """interactions -> edges, rejected: read, check, and add up; one row a pair of nodes."""
 
-from __future__ import annotations
-
 import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The whole graph -> interest_clusters, like_shares."""
 
-from __future__ import annotations
-
 import logging
 
 from pipeline import codec

@@ -5,8 +5,6 @@ weights of each are multiplied by its strength, in float64, and rounded to the u
 have become one. Sums are of integers again, so that no order or engine changes them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Modes lay out other blocks, and some lay out more of them: see :data:`LAYOUTS`.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType

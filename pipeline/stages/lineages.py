@@ -5,8 +5,6 @@ until ``lineage.full_every`` days have passed. Which one that is, is recorded as
 is resumed, or repeated after a backfill, is the same run.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import logging
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The codes, and the clusters of interests, of an earlier night that a night goes on with."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

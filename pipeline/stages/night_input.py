@@ -1,7 +1,5 @@
 """What ingest reads on a night, what it takes over from an earlier one, and what it leaves for later ones."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import logging

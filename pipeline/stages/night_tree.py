@@ -1,7 +1,5 @@
 """The tree of an earlier night that a night goes on with, and when it is given up."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The whole graph -> node_clusters, cluster_codes."""
 
-from __future__ import annotations
-
 import logging
 
 from pipeline import codec

@@ -1,7 +1,5 @@
 """What a stage hands back: the files of its tables, and the figures that people act on."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 Every cut is a task, the first one too: it reads a piece and writes its children. The driver knows the tree.
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from functools import partial

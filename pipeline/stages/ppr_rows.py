@@ -1,7 +1,5 @@
 """The whole graph -> part_rows of hashed PPR: nodes dealt out to tasks, each of which has the whole graph."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from itertools import pairwise

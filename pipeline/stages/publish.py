@@ -1,7 +1,5 @@
 """The tables of a release, metrics -> a release: judge the figures, stage the files, swap CURRENT."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 import importlib.metadata

@@ -4,8 +4,6 @@ A table that is damaged counts as not made. A stage that meets one among its inp
 that makes it; what was made of the table before stays, since tables are only made of what was checked.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import importlib
 import logging

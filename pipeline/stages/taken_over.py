@@ -3,8 +3,6 @@
 So a run that is resumed, repeated or recomputed takes over the same ones, and their fingerprint is part of its own.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import logging
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Which night that is, is part of embed's fingerprint.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from dataclasses import dataclass
 from typing import Any

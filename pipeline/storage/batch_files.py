@@ -3,8 +3,6 @@
 So a slice that a task sends to another is checked by who reads it, and nobody reads the rest of the file for that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

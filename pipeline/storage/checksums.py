@@ -1,7 +1,5 @@
 """Checksums of files, in their names where the files are ours, and hashes of small values."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

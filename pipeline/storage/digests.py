@@ -1,7 +1,5 @@
 """Digests of files' bytes, and the digest that the name of a sealed file states."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """JSON files, replaced as a whole; checked ones begin with the checksum of the rest."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

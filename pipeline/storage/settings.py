@@ -1,7 +1,5 @@
 """How this process reaches object stores and where its cache is; workers take the driver's settings over."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace

@@ -3,8 +3,6 @@
 A folder that a machine does not mount looks like an empty one of its own, and so would all that was written there.
 """
 
-from __future__ import annotations
-
 import socket
 from dataclasses import dataclass
 from uuid import uuid4

@@ -7,8 +7,6 @@ then ``0 <= exact - score <= threshold * strength`` at every node. State and tra
 source are bounded by the threshold, not by the size of the graph.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

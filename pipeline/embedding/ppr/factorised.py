@@ -5,8 +5,6 @@ or an iterated approximation of the matrix of all scores. Here its eigenpairs ar
 and the sum over all lengths of walks is taken in closed form. NRP's reweighting of nodes is left out.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

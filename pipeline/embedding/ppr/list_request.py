@@ -1,7 +1,5 @@
 """Which lists are wanted, in node numbers, and which rows of a graph they may hold."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

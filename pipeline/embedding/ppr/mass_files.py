@@ -4,8 +4,6 @@ Every file of a run has the same batches: a reader opens those of its sources an
 for sources with entries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The whole graph as one block, however it is cut: what tasks that need all of it map from disk."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ A feature is a (column, value) pair, named by the hash of both; a number is a fe
 value is how many deviations it is above the mean. Features of equal columns are equal, whatever the nodes' type.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise

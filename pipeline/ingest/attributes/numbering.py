@@ -1,7 +1,5 @@
 """Nodes with attributes in the node index: ids that must match, and features by node number and by block."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

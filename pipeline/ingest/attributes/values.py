@@ -1,7 +1,5 @@
 """Columns of node attributes to numbers, categories and lists: accepted types, and rows that are unsound."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

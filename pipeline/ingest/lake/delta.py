@@ -4,8 +4,6 @@ Values of partition columns stand in the log only, columns that came later are n
 vector names rows of a file that are gone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

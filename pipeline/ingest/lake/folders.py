@@ -4,8 +4,6 @@ Files that such a table has deleted stay in its folder for days, so a listing of
 is a snapshot, through the table's own log (Delta) or metadata (Iceberg).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Iceberg tables: the files of a snapshot, read by pyiceberg, which knows columns by number and applies deletes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """A state of a lake table, the files that it is made of, and which states a date's run reads."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass

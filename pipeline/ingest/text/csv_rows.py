@@ -5,8 +5,6 @@ the header's width and nothing else, so that one bad row is one rejected row. A 
 ends of all rows after it; what it swallows can't be told from a long value, so the file is refused.
 """
 
-from __future__ import annotations
-
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

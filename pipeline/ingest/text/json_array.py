@@ -1,7 +1,5 @@
 """A JSON array as lines, one element each, so that arrays and JSON lines are read alike."""
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

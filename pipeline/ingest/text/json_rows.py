@@ -4,8 +4,6 @@ Text stays text: a 20-digit id is no double, and "NA" is an id, not a null. An a
 line each.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain

@@ -1,7 +1,5 @@
 """The text of a file as UTF-8, in blocks of whole lines: unpacked, decoded, without byte order marks."""
 
-from __future__ import annotations
-
 import codecs
 from collections.abc import Iterable, Iterator
 

@@ -4,8 +4,6 @@ The root is cut in levels, into as many children as it takes for each to fit one
 over the bounds of a leaf go down from there like those of a small graph, one task a piece.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Vectors over all nodes, or over all labels, as files: written front to back, read through memory maps."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType

@@ -4,8 +4,6 @@ Delta's log makes each export one commit, so a query sees one release whole, in 
 commit says which.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A feature repository of Feast: an entity and a view a type, over Parquet files with an event timestamp."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The formats of an export. A new one is a function that writes rows into a folder, and a line in the table below."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How many of the best rows an index finds, against every row compared."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow.compute as pc
 

@@ -1,7 +1,5 @@
 """The rows of one type as an export takes them: batch by batch, and in the form that an index needs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal

@@ -4,8 +4,6 @@ The manifest is replaced as a whole, last, and names the folder of its files. So
 this one, in a folder as in an object store. The folder before stays for those who read it; the one before that goes.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
