@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.ingest.held_pairs import MOST_SLOTS
 from tests.oracles.dense_powers import UNIT
 from tests.stages.chains import Chain, config_for, friends, users_and_items, with_changes, write_rows
 
@@ -61,11 +62,12 @@ def test_two_dask_workers(reference: dict[str, bytes], tmp_path: Path) -> None:
 
 
 @pytest.mark.spark
-def test_spark(reference: dict[str, bytes], tmp_path: Path, spark_session: Any) -> None:
+@pytest.mark.parametrize("slots", [None, MOST_SLOTS + 1])  # None: the session's two, where one task adds up all pairs
+def test_spark(slots: int | None, reference: dict[str, bytes], tmp_path: Path, spark_session: Any) -> None:
     from pipeline.engines.spark import SparkEngine
 
     path = write_rows(tmp_path / "in.parquet", WEIGHTED)
-    chain = Chain(tmp_path / "chain", SparkEngine(spark_session))
+    chain = Chain(tmp_path / "chain", SparkEngine(spark_session, slots))
     assert chain.publish(config_for(path, parts=4, **SHARE)).data == reference
 
 
