@@ -11,7 +11,7 @@ from graphquilt.locations import parse_location
 from graphquilt.output import amount
 from jobs.arguments import STAGE_NAMES
 from pipeline.config.model import PipelineConfig
-from pipeline.config.sections import PublishConfig
+from pipeline.config.publish import PublishConfig
 from pipeline.errors import StorageError
 from pipeline.metrics.baseline import Baseline
 from pipeline.publishing.listing import note_of

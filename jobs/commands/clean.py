@@ -20,7 +20,7 @@ from jobs.answers import Answer, columns
 from jobs.arguments import CommandParser, add_workspace, parse_amount, parse_count
 
 if TYPE_CHECKING:
-    from pipeline.config.sections import PublishConfig
+    from pipeline.config.publish import PublishConfig
 
 
 def add_options(command: CommandParser) -> None:
@@ -78,7 +78,7 @@ def answer(options: argparse.Namespace) -> Answer:
 def _rules(options: argparse.Namespace) -> PublishConfig:
     from jobs.config_file import read_config
     from jobs.session import use_storage
-    from pipeline.config.sections import PublishConfig
+    from pipeline.config.publish import PublishConfig
 
     defaults = PublishConfig()
     if options.config:

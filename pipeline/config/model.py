@@ -23,13 +23,13 @@ from pipeline.config.interests import InterestsConfig
 from pipeline.config.lists import ListsConfig
 from pipeline.config.messages import explain, keys_of
 from pipeline.config.ppr import PprConfig
+from pipeline.config.publish import PublishConfig
 from pipeline.config.sections import (
     AttributesConfig,
     EvaluateConfig,
     InputConfig,
     LineageConfig,
     PartitionConfig,
-    PublishConfig,
     RelationConfig,
     Section,
     StorageConfig,

@@ -11,7 +11,7 @@ from typing import Any
 from graphquilt.pointers import RELEASES
 from pipeline import storage
 from pipeline.config.model import PipelineConfig
-from pipeline.config.sections import PublishConfig
+from pipeline.config.publish import PublishConfig
 from pipeline.errors import StorageError
 from pipeline.locations import Location
 from pipeline.publishing.listing import manifest_of

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphquilt.pointers import RELEASES
 from pipeline.config.model import PipelineConfig
-from pipeline.config.sections import OFF
+from pipeline.config.publish import OFF
 from pipeline.metrics.baseline import Baseline, why_no_baseline
 from pipeline.publishing.gate import Figure
 from pipeline.publishing.listing import manifest_of, note_of

@@ -13,7 +13,7 @@ from typing import Any
 from graphquilt.ancestry import describe_withdrawal, trace
 from graphquilt.releases import describe_remedy
 from pipeline import storage
-from pipeline.config.sections import PublishConfig
+from pipeline.config.publish import PublishConfig
 from pipeline.errors import DamagedFileError, GateError, StorageError
 from pipeline.locations import Location
 from pipeline.publishing.listing import DamagedRelease, Release, all_releases

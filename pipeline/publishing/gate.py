@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pipeline.config.sections import OFF, GatesConfig
+from pipeline.config.publish import OFF, GatesConfig
 
 #: Which figure each key of ``[publish.gates]`` bounds; ``min_`` keys from below, ``max_`` keys from above.
 FIGURES: Mapping[str, str] = MappingProxyType(

@@ -14,7 +14,7 @@ from typing import Literal
 from graphquilt.own_files import describe_foreign
 from graphquilt.pointers import Swap
 from pipeline import storage
-from pipeline.config.sections import PublishConfig
+from pipeline.config.publish import PublishConfig
 from pipeline.errors import LockedError, StorageError
 from pipeline.locations import Location
 from pipeline.publishing.baseline import find_baselines

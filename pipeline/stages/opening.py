@@ -18,7 +18,8 @@ import pyarrow.fs as pafs
 from graphquilt.pointers import list_releases
 from pipeline import codec, storage
 from pipeline.config.model import PipelineConfig
-from pipeline.config.sections import InputConfig, PublishConfig
+from pipeline.config.publish import PublishConfig
+from pipeline.config.sections import InputConfig
 from pipeline.engine import Engine, Frame
 from pipeline.errors import ConfigError, InputError
 from pipeline.ingest.addresses import filesystem_of

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.sections import GatesConfig
+from pipeline.config.publish import GatesConfig
 from pipeline.evaluation.rankme import rankme
 from pipeline.kernels.node_keys import node_keys
 from pipeline.publishing.release import rollback

@@ -22,7 +22,7 @@ from graphquilt.pointers import CURRENT, HISTORY, read_pointers
 from jobs.session import open_date
 from jobs.stopping import StopRequest
 from pipeline import storage
-from pipeline.config.sections import PublishConfig
+from pipeline.config.publish import PublishConfig
 from pipeline.embedding.methods import CONFIG
 from pipeline.errors import ConfigError, GateError, StorageError
 from pipeline.publishing.baseline import baselines_of_run, find_baselines

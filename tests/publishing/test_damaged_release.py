@@ -18,7 +18,7 @@ import pytest
 from graphquilt import EmbeddingTable, NeighborTable, TableError
 from graphquilt.__main__ import main
 from graphquilt.releases import find_problems
-from pipeline.config.sections import PublishConfig
+from pipeline.config.publish import PublishConfig
 from pipeline.errors import StorageError
 from pipeline.publishing import release
 from pipeline.publishing.copies import WorkingFile

@@ -3,7 +3,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.sections import GatesConfig
+from pipeline.config.publish import GatesConfig
 from pipeline.publishing.gate import FIGURES, Figure, GateResult, ReleaseVerdict, judge
 
 #: A figure for each gate that passes its default.

@@ -22,7 +22,7 @@ from graphquilt.locations import Location
 from graphquilt.pointers import CURRENT, HISTORY, MANIFEST
 from graphquilt.releases import find_problems
 from pipeline import storage
-from pipeline.config.sections import PublishConfig
+from pipeline.config.publish import PublishConfig
 from pipeline.publishing.listing import releases
 from pipeline.publishing.placement import find_leftovers
 from pipeline.publishing.release import rollback

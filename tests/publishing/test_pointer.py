@@ -16,7 +16,7 @@ from graphquilt import EmbeddingTable, TableError, files
 from graphquilt.locations import Location
 from graphquilt.pointers import CURRENT, HISTORY, read_pointers
 from pipeline import storage
-from pipeline.config.sections import PublishConfig
+from pipeline.config.publish import PublishConfig
 from pipeline.errors import LockedError, StorageError
 from pipeline.publishing import pointer as module
 from pipeline.publishing.baseline import find_baselines

@@ -7,7 +7,7 @@ from graphquilt import files
 from graphquilt.locations import Location
 from graphquilt.releases import find_problems
 from pipeline import storage
-from pipeline.config.sections import PublishConfig
+from pipeline.config.publish import PublishConfig
 from pipeline.publishing.listing import read_current, releases
 from pipeline.publishing.release import publish, rollback
 from pipeline.publishing.retention import CleanReport, clean
