@@ -5,8 +5,6 @@ What readers were taken back from leads to nothing any more. All of it follows f
 known when releases are removed. Standard library only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile

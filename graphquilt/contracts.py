@@ -1,7 +1,5 @@
 """The columns of the published tables. The pipeline's contracts (``schemas``) add their keys and rules."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import pyarrow as pa

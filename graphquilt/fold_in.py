@@ -9,8 +9,6 @@ or the same direction at the norm own_norm (Σ w_j)^own_norm_power; with ``compa
 that, H the matrix of the metadata's ``compatibility``. No method is known here.
 """
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Iterable, Mapping

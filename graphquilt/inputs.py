@@ -3,8 +3,6 @@
 Neither networkx nor scipy is imported: their objects are used by their methods only.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path

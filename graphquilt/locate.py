@@ -1,7 +1,5 @@
 """Find the release that an address means: of a workspace, a published name, CURRENT.json, a release or its table."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

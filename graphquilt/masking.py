@@ -4,8 +4,6 @@ Every user of the machine can read command lines (``ps``), and addresses go into
 So secrets come from the environment or a provider's credential chain, never from an address.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Objects in a store: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import time

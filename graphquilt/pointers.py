@@ -10,8 +10,6 @@ before the first release: alone, it means a first night. Releases without it mea
 only.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """A Parquet file in an object store, of which a reader fetches the ranges that it is about to read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

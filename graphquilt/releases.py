@@ -8,8 +8,6 @@ as it reads them (:mod:`graphquilt.column_checksums`). What the manifest of an o
 Standard library only: a reader starts fast.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import io

@@ -5,8 +5,6 @@ group could hold a node. Files are mapped when the table is opened: it stays rea
 The footer of an object is read then, its columns where they are asked for: a release must stay while it is read.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence

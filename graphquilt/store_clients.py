@@ -4,8 +4,6 @@ Credentials come from the environment and the provider's chain, never from an ad
 imported when the first address needs it: readers of a folder have numpy and pyarrow only.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 import importlib.util

@@ -1,7 +1,5 @@
 """A published table of node embeddings, opened for reading."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 

@@ -5,8 +5,6 @@ detection?", arXiv 2306.00833; pairs that choose each other may be merged at onc
 advances in hierarchical clustering algorithms", 1983, shows of every linkage that is a mean.
 """
 
-from __future__ import annotations
-
 import heapq
 import math
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Rows by cell -> row_clusters, row_cluster_codes: a task for each cell, and one that numbers what all have found."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 And codes by residual quantisation: the nearest mean of each codebook, of what the ones before leave.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What the configuration says to people: its findings as sentences, its keys as a table."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence
 from types import UnionType

@@ -1,7 +1,5 @@
 """``input.timestamp_format``: what a written time looks like, as one regular expression with a group a field."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

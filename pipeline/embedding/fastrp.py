@@ -4,8 +4,6 @@ Chen, Sultan, Tian, Chen & Skiena, "Fast and accurate network embeddings via ver
 CIKM 2019 (arXiv 1908.11512), for the classic form. The two-tower form puts random rows on one side only.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Annotated
 

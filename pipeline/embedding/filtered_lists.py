@@ -3,8 +3,6 @@
 Every task has the whole graph, so that neither the number of parts nor that of tasks changes a bit of the lists.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -10,8 +10,6 @@ Zhang, Dong, Wang, Tang & Ding, "ProNE: fast and scalable network representation
 comes to little more than a smoothing step, at twenty products.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self

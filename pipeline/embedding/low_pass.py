@@ -5,8 +5,6 @@ orthonormalisation: columns never meet, and can be shared out. See Ramasamy & Ma
 embedding", NeurIPS 2015 (arXiv 1509.08360).
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any, Self
 

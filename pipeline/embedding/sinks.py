@@ -1,7 +1,5 @@
 """Where a task's finished rows go: to files, or into memory until they can be reduced."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 import numpy as np

@@ -3,8 +3,6 @@
 Small runs before the run: a single column finds the largest eigenvalue, a few find the density.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Integer keys of one machine: arrays over their range, and tables of row numbers, at a fifth of the CPU of Polars."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How a task of Spark comes by its rows: from files, or from the pieces of a bucket in their order."""
 
-from __future__ import annotations
-
 import itertools
 import pickle
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Batches of rows into Parquet files of a wanted schema and size; sizes of Parquet files from their footers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How a task of Spark hands its rows on: dealt out to buckets by key, to ranges of an order, or to Parquet files."""
 
-from __future__ import annotations
-
 import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence

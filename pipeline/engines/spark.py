@@ -1,7 +1,5 @@
 """Spark: carries tasks, each in a Python worker, alone in its partition, and tables."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """What Spark shows of its jobs, where it puts their rows and how many run at once, on every session and version."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Sequence

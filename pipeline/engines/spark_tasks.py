@@ -1,7 +1,5 @@
 """Tasks on Spark: each in a Python worker, alone in its partition."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 

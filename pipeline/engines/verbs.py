@@ -1,7 +1,5 @@
 """The relational verbs in Polars: what they mean on one machine, and inside of a task on any."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any

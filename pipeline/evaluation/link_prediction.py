@@ -5,8 +5,6 @@ scoring a pair by the product of its degrees alone often passes .9). So each fig
 its twin against negatives of the same degree, and beside the degree product's own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar

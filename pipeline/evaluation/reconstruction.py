@@ -1,7 +1,5 @@
 """Can the graph be read off the table? Mean average precision of 1, 2 and 3 hops."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """All figures of one table against one set of pairs: what evaluate writes down."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

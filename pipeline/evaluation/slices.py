@@ -3,8 +3,6 @@
 And how it treats nodes without a neighbour, whose rows come from what else is known of them; popularity apart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

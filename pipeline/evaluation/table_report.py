@@ -1,7 +1,5 @@
 """The figures of a report on one table, by metric, as JSON values."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

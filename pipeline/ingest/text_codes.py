@@ -1,7 +1,5 @@
 """Numbers for the texts of a column, given as they come, and their order once all have come."""
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import numpy as np

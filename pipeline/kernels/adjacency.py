@@ -1,7 +1,5 @@
 """Adjacency lists whose order depends on the nodes' keys, not on how the edges arrived."""
 
-from __future__ import annotations
-
 import itertools
 from typing import TypeVar
 

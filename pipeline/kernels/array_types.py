@@ -5,8 +5,6 @@ read, ``OutMatrix[np.float32]`` has two and is written. All are C-contiguous. ``
 either; a NamedTuple of such fields is one argument.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import types as python_types

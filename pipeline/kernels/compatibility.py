@@ -1,7 +1,5 @@
 """Which products of columns tell an edge: a matrix between the rows of both ends, in closed form."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

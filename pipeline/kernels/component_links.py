@@ -3,8 +3,6 @@
 Links always lead to a smaller label, so that one pass in ascending order resolves chains of any length.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -13,8 +13,6 @@ Source: Kabiljo et al., "Social Hash Partitioner: a scalable distributed hypergr
 2017 (arXiv 1707.06665), section 3.1, for shared nodes; whole ones count in the same way here.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

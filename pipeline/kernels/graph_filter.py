@@ -8,8 +8,6 @@ The unknown is ``D_C^-1/2`` times that, of which P becomes D_C^-1 B^T D_R^-1 B: 
 a product is the pass of `ppr_chebyshev`. Clenshaw's recurrence is that of a Chebyshev step with other factors.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One pass of linear deterministic greedy; see :mod:`pipeline.partitioning.ldg`."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

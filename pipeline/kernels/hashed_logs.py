@@ -1,7 +1,5 @@
 """Sparse scores as rows of few columns: the logarithm of what is above chance, hashed by the node that it is of."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

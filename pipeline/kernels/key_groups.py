@@ -1,7 +1,5 @@
 """Rows of equal integer keys as groups, and what is summed over them: hash tables that hold row numbers alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -8,8 +8,6 @@ Source: Meyerhenke, Sanders & Schulz, "Partitioning complex networks via size-co
 SEA 2014 (arXiv 1402.3281).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

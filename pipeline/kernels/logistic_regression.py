@@ -1,7 +1,5 @@
 """Logistic regression, one label against all others, all labels at once."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,8 +4,6 @@ An operator's spectrum is mapped to [-1, 1] first. Di Napoli, Polizzi & Saad, "E
 counts in an interval", 2016; damping after Jackson, as in Weisse et al., Reviews of Modern Physics 78 (2006).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

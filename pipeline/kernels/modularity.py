@@ -11,8 +11,6 @@ Source: Barber, "Modularity and community detection in bipartite networks", Phys
 Louvain to Leiden", 2019.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Neighbour lists for cutting: both directions of every edge, loops left out."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -7,8 +7,6 @@ Chebyshev's polynomials want. On a bipartite graph the smaller side is solved fo
 so its spectrum is half as wide, and the other side is one product away.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

@@ -3,8 +3,6 @@
 Rows are float32 or bfloat16 (`FLOATS`, `HALVES`); a residual proves either. See `ppr_chebyshev`.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 Pure numbers: the operator's spectrum, the l1 error that a residual proves, and the least that can be proven.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ a ranking is total: higher score first, smaller position first among equal score
 as it was asked to be; where fewer rows may be ranked, the rest holds ``NO_ROW``.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Thin a weighted graph: keep the edges that are among the strongest of one of their ends."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

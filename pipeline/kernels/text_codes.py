@@ -1,7 +1,5 @@
 """Texts to numbers: equal texts get the same one, in the order in which they came."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from pipeline.kernels.array_types import In, Out, inner_kernel, kernel

@@ -1,7 +1,5 @@
 """Where the records of delimited text begin and end, counted from its bytes: quotes as RFC 4180 has them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

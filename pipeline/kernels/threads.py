@@ -1,7 +1,5 @@
 """Threads of a task: rows are shared out to them, and one computes a row, so that no bit depends on their number."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """What changed since the baseline: the graph, the vectors' neighbours, the lists. It measures; gates judge."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What a run measured -> the figures that each gate judges, and why one can't be judged tonight."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

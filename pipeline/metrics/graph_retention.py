@@ -1,7 +1,5 @@
 """Retention of the baseline's graph and attributes: what of them is there tonight, of a sample by hash."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Published lists against exact personalised PageRank, or exact scores of a filter, for a sample of sources."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any

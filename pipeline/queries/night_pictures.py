@@ -1,7 +1,5 @@
 """The pictures of a report: what a night's tables and metrics show, as far as they are kept."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

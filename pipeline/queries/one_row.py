@@ -1,7 +1,5 @@
 """The row of one node, computed again from its run's graph alone: no other row is read or made."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc

@@ -1,7 +1,5 @@
 """The run that made a release, as the release's manifest keeps it: config, fingerprints and figures of every stage."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What answers restart sets: the walk index of a release, or its run's graph, exactly. Nodes are numbers of either."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """How long rows of cold nodes have to be for them to fill a share of lists, by the rows of the run itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

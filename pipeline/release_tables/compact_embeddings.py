@@ -1,7 +1,5 @@
 """node_embeddings -> node_embeddings_int8: the same rows in one byte an entry, file by file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pyarrow as pa

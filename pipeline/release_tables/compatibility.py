@@ -4,8 +4,6 @@ One task chooses pairs and nodes by hash, tasks gather their finished rows range
 the sample in the order of its nodes and pairs, so that they depend on no part and no range.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 

@@ -1,7 +1,5 @@
 """node_embeddings -> row_clusters, row_cluster_codes: rows go to cells that a task holds, and are clustered there."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections import defaultdict

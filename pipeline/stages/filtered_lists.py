@@ -1,7 +1,5 @@
 """The whole graph -> neighbor_lists by a filter: eigenvectors by one task, lists by tasks that share the sources."""
 
-from __future__ import annotations
-
 import logging
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """edges -> node_index, node_arrays, indexed_edges: one dense number a node, the same on every engine."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """blocks -> neighbor_lists: what every source, or those chosen, are near to, by PageRank or another filter."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Working tables as Arrow files, mapped from disk, and as Parquet files; and arrays in files."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """What a store can do. A folder of this machine and an object store do it each in their own way."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar

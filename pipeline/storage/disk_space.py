@@ -4,8 +4,6 @@ A run keeps a small file in reserve and removes it on a full disk, so that the v
 ``gate.json`` would otherwise read "running" for good.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

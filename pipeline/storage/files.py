@@ -1,7 +1,5 @@
 """Verbs over files wherever they are: a location says which store does them."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from functools import partial

@@ -5,8 +5,6 @@ lasts may take it; each taker's fence is one above the last one's. Clocks of two
 counts from before it wrote, an observer from after it read, so the holder gives up first.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 import json

@@ -1,7 +1,5 @@
 """Locks of dates and of published names: one process at a time makes what lies below them."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime as dt
 import fcntl

@@ -5,8 +5,6 @@ one would be refused by what the first one wrote. So each leaves a token at the 
 whether it was the one; see :func:`swap`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import re

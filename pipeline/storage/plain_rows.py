@@ -4,8 +4,6 @@ To Parquet a vector is a list, and a reader decodes two levels of each of its en
 compressed, as in published tables, the place of a vector follows from its number; then only chosen rows are touched.
 """
 
-from __future__ import annotations
-
 import mmap
 import struct
 from collections.abc import Sequence

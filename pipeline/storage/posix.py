@@ -1,7 +1,5 @@
 """Files in folders of this machine: written beside their place, made durable, moved in with one rename."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """One attempt at a task, in the process of a worker: its files, and what it took."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import resource

@@ -1,7 +1,5 @@
 """Records of tasks on storage: which are valid, and which tasks have none yet."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What tasks that are sent together are called where people watch them, such as in Spark's UI."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -3,8 +3,6 @@
 Pure: it knows the keys of ``[embedding]`` and a few counts of the graph, and computes no vector.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest

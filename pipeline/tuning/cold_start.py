@@ -1,7 +1,5 @@
 """The keys of [cold_start]: all pairs of some targets are hidden, and rows of a map have to find them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """The rows of a candidate: what is embedded here is what a run embeds, by the same kernels, on one block."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Filters of the graph as what is tuned: a polynomial makes scores, to which eigenvectors are added in many ways."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial

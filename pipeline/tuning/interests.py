@@ -1,7 +1,5 @@
 """The keys of [interests]: lists shared out over a source's queries next to lists by its row, on hidden pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

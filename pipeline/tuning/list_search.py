@@ -1,7 +1,5 @@
 """What the searches for lists share, whatever their scores are: rounds, scores over splits, and what is not listed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

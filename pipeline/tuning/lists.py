@@ -4,8 +4,6 @@ Nothing of [evaluate] is read: pairs held out by index are not among the trainin
 never opened.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial

@@ -4,8 +4,6 @@ Order and values come from validation splits of graphs between 2 k and 70 k node
 Ranks follow from the width and the graph: `pipeline.tuning.candidates` adds them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

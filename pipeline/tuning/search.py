@@ -3,8 +3,6 @@
 Nothing here knows what is tuned. A ``Subject`` builds the table of a candidate in memory, scores it, and chooses.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ A split is a mask over pairs, drawn from hashes of the nodes' keys or from times
 whatever order they come.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

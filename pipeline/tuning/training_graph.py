@@ -1,7 +1,5 @@
 """The training pairs in memory, for work on one machine that tries things: read from what ingest and index made."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

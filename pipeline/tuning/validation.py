@@ -1,7 +1,5 @@
 """Validation of a table on hidden pairs or labels: how far up are the pairs ranked, by the first users or by all?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

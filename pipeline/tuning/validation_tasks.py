@@ -1,7 +1,5 @@
 """The validation task of tuning: some pairs are hidden, by time, by user or by edge, or some labels."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

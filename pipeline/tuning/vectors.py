@@ -4,8 +4,6 @@ What is embedded here is what a run embeds: the same kernels, on one block. Noth
 held out by index are not among the training pairs, and a file of test pairs is never opened.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Tasks of lists over parts: weigh the rows, push and exchange, rank, and join what the parts have ranked."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Personalised PageRank of single nodes, hashed into rows: each needs the graph and no other row."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

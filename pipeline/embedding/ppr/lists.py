@@ -3,8 +3,6 @@
 What a source's list is depends on nothing but the graph and the source, so any number of tasks writes the same rows.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

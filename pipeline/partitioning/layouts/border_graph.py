@@ -6,8 +6,6 @@ the whole graph again [Gowalla, 16 parts: 81 % of the nodes are ends of cut edge
 it would not get smaller from level to level, and edges inside parts would count twice.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from itertools import chain
 

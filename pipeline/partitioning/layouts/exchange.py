@@ -4,8 +4,6 @@ Three waves of tasks, whose exchange goes through files: edges to the parts that
 routes (which home rows the other parts need). With one part there is nothing to exchange.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

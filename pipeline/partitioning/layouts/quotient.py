@@ -1,7 +1,5 @@
 """Mode ``quotient``: induced parts, and beside them the graph of the parts, joined by the weight of their cut edges."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

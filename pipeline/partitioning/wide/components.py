@@ -5,8 +5,6 @@ labels that its edges connect to the least of them, and one pass in ascending or
 of any length take a single pass. The next round finds the links that were lost because a label had several.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

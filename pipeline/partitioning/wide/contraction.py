@@ -1,7 +1,5 @@
 """Contraction of a graph in blocks: clusters become nodes, and the edges between two of them become one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

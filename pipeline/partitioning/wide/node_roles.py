@@ -1,7 +1,5 @@
 """Roles of the nodes of a graph in blocks: who may be split; see :mod:`pipeline.partitioning.homes`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """From the labels of a cut in levels to pieces: how large the children are, and those that are cut further."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

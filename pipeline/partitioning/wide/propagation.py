@@ -5,8 +5,6 @@ task, by (gain, hash), under the volume cap. So labels depend neither on the num
 are spread over blocks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -7,8 +7,6 @@ Source: Meyerhenke, Sanders & Schulz, "Parallel graph partitioning for complex n
 (arXiv 1404.4797).
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Sequence
