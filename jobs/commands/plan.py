@@ -52,7 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 class _Subject:
     """What is planned for: a graph and its input, as far as they are known.
 
-    workspace : None where no run has read the input. slowness : of the machine that it is planned for.
+    workspace : None where no run has read the input. has_release : whether there is an earlier one; of a graph without
+        an input it is assumed. slowness : of the machine that it is planned for.
     """
 
     size: InputSize
@@ -60,6 +61,7 @@ class _Subject:
     workspace: Workspace | None
     input_facts: dict[str, Any]
     is_text: bool
+    has_release: bool
     slowness: float
     memory_bytes: int | None
     assumptions: Sequence[str] = ()
@@ -105,7 +107,8 @@ def answer(options: argparse.Namespace) -> Answer:
     of_embed = [part for part in more if part is not codes or config.codes.of_graph]
     task_bytes = max((part["task_bytes"] for part in of_embed), default=0)
     beside_rows = sum(part["cpu_seconds"] for part in of_embed), task_bytes
-    costs = stage_costs(config, RunCounts(graph, size, prices, options.engine, slots, subject.is_text, *beside_rows))
+    of_subject = subject.is_text, subject.has_release
+    costs = stage_costs(config, RunCounts(graph, size, prices, options.engine, slots, *of_subject, *beside_rows))
     workers = slots if has_counts else options.workers
     facts = {
         "input": subject.input_facts,
@@ -183,6 +186,7 @@ def _assume(config: PipelineConfig, options: argparse.Namespace) -> _Subject:
         workspace=None,
         input_facts={"path": None, "format": None, "files": None, **_size_facts(size)},
         is_text=options.ids == "string",
+        has_release=True,
         slowness=1.0,
         memory_bytes=None,
         assumptions=graph.describe(),
@@ -190,6 +194,7 @@ def _assume(config: PipelineConfig, options: argparse.Namespace) -> _Subject:
 
 
 def _look(config: PipelineConfig, root: Location, options: argparse.Namespace) -> _Subject:
+    from jobs.commands.existing import published_names
     from jobs.commands.machine import memory_bytes, slowness
     from jobs.session import use_storage
     from pipeline.ingest.figures import IngestFigures
@@ -216,6 +221,7 @@ def _look(config: PipelineConfig, root: Location, options: argparse.Namespace) -
             **_size_facts(size),
         },
         is_text=is_text,
+        has_release=config.publish.name in published_names(config.publish.root(root)),
         slowness=slowness(),
         memory_bytes=memory_bytes(),
     )

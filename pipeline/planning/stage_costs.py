@@ -6,7 +6,8 @@ A few terms of physical meaning with measured constants; ``tests/benchmarks/plan
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from pipeline.config.model import PipelineConfig
 from pipeline.embedding.cold_rows import MOST_SOURCES
@@ -22,46 +23,51 @@ from pipeline.planning.sizes import GraphCounts, expected_levels, interest_rows,
 from pipeline.planning.time_model import CACHE_BYTES
 from pipeline.planning.walk_costs import walk_cost
 
-#: CPU seconds of one core: to read and check a row of the input and add it to its pair; the same of text ids.
+#: CPU seconds of one core: to open a stage, with its manifests and the first use of what it computes with.
+_OPENED_STAGE = MappingProxyType({"local": 0.04, "spark": 0.2})
+#: To read and check a row of the input and add it to its pair; the same of text ids.
 _ROW, _TEXT_ROW = 4.0e-7, 7.6e-7
-#: The same where one task adds up the pairs that it has read, and where one numbers them; a node of these.
-_HELD_ROW, _NUMBERED_PAIR, _NUMBERED_ID = 1.6e-7, 9e-8, 7e-7
-#: Text ids next to integers there; bytes of a row, of a pair, and of a text beside its own, that such a task holds.
-_HELD_TEXT, _HELD_ROW_BYTES, _PLACED_PAIR_BYTES, _HELD_TEXT_BYTES = 2.0, 32, 8, 90
+#: The same where one task adds up the pairs that it has read, of integers and of texts; a distinct text of these.
+_HELD_ROW, _HELD_TEXT_ROW, _HELD_TEXT = 1.15e-7, 3.5e-7, 1e-6
+#: A pair and a node where one task numbers them; the same of texts.
+_PAIR_AND_NODE, _TEXT_PAIR_AND_NODE = (5e-8, 2e-7), (6e-8, 6e-7)
+#: Bytes of a row, of a pair, and of a text beside its own, that such a task holds.
+_HELD_ROW_BYTES, _PLACED_PAIR_BYTES, _HELD_TEXT_BYTES = 32, 8, 90
 #: An edge whose ends are counted and numbered, with ids; more where the tables of nodes that ends are looked up in lie
 #: in memory, so many bytes a node; a node that is sorted in and numbered.
 _NUMBERED_EDGE, _FAR_NUMBERED_EDGE, _NUMBERED_NODE, _LOOKED_UP_NODE_BYTES = 2.6e-7, 3e-7, 1.2e-6, 40
 #: Of a holdout: an edge that is written, read and dealt out once more.
-_SPLIT_EDGE = 3.8e-7
+_SPLIT_EDGE = 2.4e-7
 #: Text ids next to integers, as they are compared and joined.
 _TEXT = 1.3
-#: Shuffled between processes, next to one process: rows are encoded, written, read and decoded on their way.
-_SHUFFLED = 2.0
+#: Shuffled by Spark, next to one process: rows are encoded, written, read and decoded on their way. Of rows that are
+#: added up, and of edges that are numbered; each of integers, and of texts.
+_SHUFFLED_ROWS, _SHUFFLED_EDGES = (2.0, 2.4), (1.2, 2.2)
 #: An edge in one level of a cut in one task, whose passes look up a label and a volume some twenty times; more where
 #: these lie in memory, so many bytes a node.
-_CUT_EDGE, _FAR_CUT_EDGE, _LABEL_BYTES = 6.5e-7, 7.5e-7, 12
+_CUT_EDGE, _FAR_CUT_EDGE, _LABEL_BYTES = 4e-7, 4.6e-7, 12
 #: An entry (an edge has two) of a cut by many tasks: brought to its range of nodes, counted for parts and homes; in a
 #: level that clusters, contracts and refines; more where labels lie in memory; entries that a level leaves, of all.
 _RANGED_ENTRY, _LEVEL_ENTRY, _FAR_ENTRY, _ENTRIES_LEFT = 5.2e-7, 6.5e-7, 4e-7, 0.6
 #: An edge end that is sorted into its block, where the nodes' tables fit the nearest caches and where not; a row.
-_LAID_ENTRY_NEAR, _LAID_ENTRY, _LAID_ROW = 6e-8, 8e-8, 3e-7
+_LAID_ENTRY_NEAR, _LAID_ENTRY, _LAID_ROW = 2e-8, 2.2e-8, 2.2e-7
 #: Edges that are dealt out to blocks first, next to those of one block; a node whose degree and key are copied for each
 #: file of edges, which they are where they lie in several files.
-_DEALT, _COPIED_NODE = 1.1, 2e-8
+_DEALT, _COPIED_NODE = 1.4, 2e-8
 _NEAR_NODES = 131_072
-#: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed; and a row that is
-#: brought into order from the files of several parts.
-_PUBLISHED_ROW, _PUBLISHED_BYTE, _GATHERED_ROW = 1.2e-6, 4e-9, 1.1e-6
+#: A published row beside its vector, and a byte of the vector: combined, finished, written, hashed; a row that is
+#: brought into order from the files of several parts; and one whose id is a text.
+_PUBLISHED_ROW, _PUBLISHED_BYTE, _GATHERED_ROW, _PUBLISHED_TEXT = 4e-7, 1e-9, 1e-7, 5e-7
 #: An entry that gets its code, and its place in the dictionary of the file.
 _COMPACT_ENTRY = 4.4e-8
 #: A pair or a node that a compatibility matrix is fitted on, by the square of the columns.
 _FITTED_FLOP = 1.3e-10
 #: A byte of a release that is copied and hashed.
-_COPIED_BYTE = 2.2e-9
+_COPIED_BYTE = 1.25e-9
 #: RankMe of a type: as many rows, by the square of their columns.
-_SAMPLED_ROWS, _SAMPLED_FLOP = 25_600, 1.2e-9
+_SAMPLED_ROWS, _SAMPLED_FLOP = 25_600, 2.5e-10
 #: A float32 operation of a full ranking; an edge and a row that evaluation reads.
-_RANKED_FLOP, _READ_EDGE, _READ_ROW = 4.5e-12, 4e-7, 1.5e-6
+_RANKED_FLOP, _READ_EDGE, _READ_ROW = 5e-12, 4e-7, 2.5e-7
 #: Sources that next_day ranks, of all: those with new pairs.
 _SOURCES_WITH_NEW_PAIRS = 0.2
 
@@ -119,8 +125,8 @@ class StageCost:
 class RunCounts:
     """What the costs of a run follow from.
 
-    is_text : whether ids are texts. engine : "local" or "spark". more_seconds, more_bytes : of what embed makes
-    beside rows: lists of neighbours, codes.
+    is_text : whether ids are texts. engine : "local" or "spark". has_release : whether there is an earlier one, which
+    next_day scores. more_seconds, more_bytes : of what embed makes beside rows: lists of neighbours, codes.
     """
 
     graph: GraphCounts
@@ -129,13 +135,14 @@ class RunCounts:
     engine: str
     slots: int
     is_text: bool
+    has_release: bool
     more_seconds: float = 0.0
     more_bytes: int = 0
 
 
 def stage_costs(config: PipelineConfig, run: RunCounts) -> Mapping[str, StageCost]:
     """Return the cost of each stage."""
-    return {
+    by_stage = {
         "ingest": _ingest(config, run),
         "index": _index(config, run),
         "partition": _partition(config, run),
@@ -145,6 +152,8 @@ def stage_costs(config: PipelineConfig, run: RunCounts) -> Mapping[str, StageCos
         "evaluate": _evaluate(config, run),
         "publish": StageCost(_COPIED_BYTE * published_bytes(config, run.graph), _files(config, run.graph), _COPY_BYTES),
     }
+    opening = _OPENED_STAGE[run.engine]
+    return {name: replace(cost, cpu_seconds=cost.cpu_seconds + opening) for name, cost in by_stage.items()}
 
 
 def _text_bytes(run: RunCounts) -> int:
@@ -165,11 +174,13 @@ def _takes_one_task(config: PipelineConfig, run: RunCounts) -> bool:
 
 def _ingest(config: PipelineConfig, run: RunCounts) -> StageCost:
     if _takes_one_task(config, run):
-        seconds = run.size.rows * _HELD_ROW * (_HELD_TEXT if run.is_text else 1.0)
+        seconds = run.size.rows * _HELD_ROW
+        if run.is_text:
+            seconds = run.size.rows * _HELD_TEXT_ROW + run.graph.nodes * _HELD_TEXT
         return StageCost(seconds, 1, max(_PARSED_BYTES, _parsed_bytes(run)))
     seconds = run.size.rows * (_TEXT_ROW if run.is_text else _ROW)
     if run.engine == "spark":
-        return StageCost(_SHUFFLED * seconds, run.size.tasks, max(_PARSED_BYTES, _MOVED_BYTES))
+        return StageCost(_SHUFFLED_ROWS[run.is_text] * seconds, run.size.tasks, max(_PARSED_BYTES, _MOVED_BYTES))
     # Rows are added up by threads of one process, so many at a time, and read for each share. Polars lets all rows of a
     # share wait before it adds them up.
     shares = max(1, math.ceil(run.size.rows / _SUMMED_ROWS))
@@ -182,12 +193,11 @@ def _ingest(config: PipelineConfig, run: RunCounts) -> StageCost:
 def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
     graph = run.graph
     if _takes_one_task(config, run) and not config.has_relations and not config.attributes:
-        seconds = graph.edges * _NUMBERED_PAIR + graph.nodes * _NUMBERED_ID
-        seconds *= _HELD_TEXT if run.is_text else 1.0
+        pair, node = _TEXT_PAIR_AND_NODE if run.is_text else _PAIR_AND_NODE
+        seconds = graph.edges * pair + graph.nodes * node
         if config.evaluate.source == "holdout":
             seconds += graph.edges * _SPLIT_EDGE
-        task_bytes = graph.edges * _PLACED_PAIR_BYTES + graph.nodes * _NUMBERED_NODE_BYTES
-        task_bytes += _text_bytes(run)
+        task_bytes = graph.edges * _PLACED_PAIR_BYTES + graph.nodes * _NUMBERED_NODE_BYTES + _text_bytes(run)
         return StageCost(seconds, 1, max(_PARSED_BYTES, task_bytes, min(graph.nodes, _FILE_NODES) * _NODE_FILE_BYTES))
     far = _FAR_NUMBERED_EDGE * _share_in_memory(graph.nodes, _LOOKED_UP_NODE_BYTES)
     seconds = graph.edges * (_NUMBERED_EDGE + far) + graph.nodes * _NUMBERED_NODE
@@ -195,7 +205,7 @@ def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
         seconds += graph.edges * _SPLIT_EDGE
     seconds *= _TEXT if run.is_text else 1.0
     if run.engine == "spark":
-        return StageCost(_SHUFFLED * seconds, run.size.tasks, _MOVED_BYTES)
+        return StageCost(_SHUFFLED_EDGES[run.is_text] * seconds, run.size.tasks, _MOVED_BYTES)
     # Ends are added up by threads of one process, one type after the other, so many at a time; then nodes are sorted.
     ends = graph.edges * (2 if config.input.is_plain else 1)
     types = 1 if config.input.is_plain else 2
@@ -212,7 +222,7 @@ def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
 def _partition(config: PipelineConfig, run: RunCounts) -> StageCost:
     parts, graph = run.prices.cut.parts, run.graph
     if parts == 1:
-        return StageCost(0.1, 1)
+        return StageCost(0.0, 1)
     if is_cut_wide(config, graph):
         return _wide_partition(config, graph)
     pieces = [1, *expected_levels(config, graph)[:-1]]  # that each level cuts
@@ -268,7 +278,8 @@ def _embed(run: RunCounts) -> StageCost:
 def _aggregate(config: PipelineConfig, run: RunCounts) -> StageCost:
     width = 4 * _columns(config)
     gather_row = _GATHERED_ROW if run.prices.cut.parts > 1 else 0.0
-    seconds = run.graph.nodes * (_PUBLISHED_ROW + gather_row + _PUBLISHED_BYTE * width)
+    text = _PUBLISHED_TEXT if run.is_text else 0.0
+    seconds = run.graph.nodes * (_PUBLISHED_ROW + gather_row + text + _PUBLISHED_BYTE * width)
     groups = _PUBLISHED_GROUPS
     if config.publish.compact != "none":
         seconds += run.graph.nodes * _columns(config) * _COMPACT_ENTRY
@@ -308,7 +319,7 @@ def _evaluate(config: PipelineConfig, run: RunCounts) -> StageCost:
     graph, columns, evaluate = run.graph, _columns(config), config.evaluate
     types = 1 if config.input.is_plain else 2
     seconds = types * min(graph.nodes, _SAMPLED_ROWS) * columns**2 * _SAMPLED_FLOP + graph.nodes * _READ_ROW
-    if evaluate.source == "none":
+    if evaluate.source == "none" or (evaluate.source == "next_day" and not run.has_release):
         return StageCost(seconds, 1, _SCORING_BYTES)
     sources = graph.nodes if config.input.is_plain else graph.nodes - graph.targets
     share = evaluate.holdout_users if evaluate.source == "holdout" else _SOURCES_WITH_NEW_PAIRS

@@ -114,7 +114,7 @@ def test_lack_of_memory_and_disk_is_warned_of(
     monkeypatch.setattr("jobs.commands.machine.memory_bytes", lambda: 2**10)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=1000))
-    memory, own, disk = plan(call, shop, tmp_path, "--workers", "3")["warnings"]
+    memory, own, disk = plan(call, shop, tmp_path, "--workers", "5")["warnings"]
     assert memory.startswith("memory: ")
     assert "lower --workers" in memory
     assert own.startswith("memory: index holds ")

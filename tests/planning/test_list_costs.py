@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.embedding.methods import CONFIG
 from pipeline.embedding.ppr.lists import pushed_entries
+from pipeline.ingest.weights import ONE
 from pipeline.planning.list_costs import ListTraffic, list_traffic
 from tests.embedding.graphs_in_parts import lay_out, placed
 
@@ -21,7 +22,8 @@ def traffic(nodes: int, edges: int, sources: int, tasks: int, crossing: float, *
 
 def test_tasks_over_sources_map_the_files_of_one_block_each(tmp_path: Path) -> None:
     n = 2_000
-    chain = placed(range(n - 1), range(1, n), home=[0] * n, nodes=n)
+    weight = [ONE + edge for edge in range(n - 1)]  # blocks whose edges all weigh 1 take four bytes less an entry
+    chain = placed(range(n - 1), range(1, n), home=[0] * n, nodes=n, weight=weight)
     (block,) = lay_out(chain, tmp_path)
     size = block.nodes.stat().st_size + block.edges.stat().st_size
     one = traffic(n, n - 1, n, 1, 0.0)
