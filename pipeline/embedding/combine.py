@@ -94,6 +94,7 @@ class NodesOfSets:
     """Nodes with consecutive numbers, and the sets of blocks that have rows of them.
 
     buffer : (at least n, dim) float32, which rows of the first set are put into.
+    open_rows : opens a file of rows, or returns what has been opened: that takes longer than to read some of its rows.
     """
 
     first: int
@@ -102,12 +103,13 @@ class NodesOfSets:
     home: NDArray[np.int32]  # (n,)
     settings: Settings
     buffer: NDArray[np.float32]
+    open_rows: Callable[[Location], RowReader] = RowReader
 
     def rows(self, position: int, width: int) -> Rows:
         """Rows of a set, zero where it has none."""
         rows = Rows.zeros(self.weight.size, width)
         for file in self.sets[position].rows:
-            RowReader(file).fill(self.first, rows)
+            self.open_rows(file).fill(self.first, rows)
         return rows
 
     def rows_in_buffer(self) -> Rows:
@@ -115,7 +117,7 @@ class NodesOfSets:
         rows = Rows(self.buffer[: self.weight.size], np.zeros(self.weight.size))
         has_row = np.zeros(self.weight.size, np.bool_)
         for file in self.sets[0].rows:
-            RowReader(file).fill(self.first, rows, has_row)
+            self.open_rows(file).fill(self.first, rows, has_row)
         rows.values[~has_row] = 0.0
         return rows
 
@@ -187,7 +189,7 @@ def _quotient(nodes: NodesOfSets) -> tuple[Rows, NDArray[np.bool_]]:
     rows, kept_weight = nodes.rows_in_buffer(), nodes.kept_weight(0)
     parts = Rows.zeros(1 + max(int(nodes.home.max(initial=0)), 0), nodes.settings.dim)
     for file in nodes.sets[1].rows:
-        RowReader(file).fill(0, parts)
+        nodes.open_rows(file).fill(0, parts)
     scale_rows(parts.values, unit_or_zero_scales(row_norms(parts.values), parts.noise_scale), out=parts.values)
     size = np.where(kept_weight > 0, row_norms(rows.values), 1.0)
     # Both are integers: a node that has lost nothing has lost exactly nothing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipeline.embedding.combine import NodesOfSets, RowSet, rows_of
 from pipeline.embedding.compatibility import fold_in_place
 from pipeline.embedding.figures import EmbedFigures
 from pipeline.embedding.methods import method_for
+from pipeline.embedding.row_files import RowReader
 from pipeline.embedding.rows import ColumnSums, RowNodes, Rows
 from pipeline.embedding.settings import Settings
 from pipeline.errors import ContractError
@@ -38,6 +40,7 @@ from pipeline.workspace import Workspace
 from schemas.tables import WEIGHT_UNIT
 
 ROW_GROUP_ROWS = 65_536
+_OPEN_FILES = 128  # of rows, at most
 
 
 @dataclass(frozen=True)
@@ -187,10 +190,12 @@ def combined_rows(
     """
     nodes = NodeArrays(sources.node_arrays)
     home = NodeParts.map(sources.node_parts).part_id
+    open_rows = lru_cache(_OPEN_FILES)(RowReader)
     buffer = aligned_empty((min(bounds[1] - bounds[0], ROW_GROUP_ROWS), sources.settings.dim))
     for node_type, first, stop in row_groups(bounds, sources.nodes.types):
         weight = nodes.take("weight", np.arange(first, stop))
-        rows, has_row = rows_of(NodesOfSets(first, sources.sets, weight, home[first:stop], sources.settings, buffer))
+        some = NodesOfSets(first, sources.sets, weight, home[first:stop], sources.settings, buffer, open_rows)
+        rows, has_row = rows_of(some)
         yield node_type, first, stop, rows, np.where(has_row, weight * WEIGHT_UNIT, 0.0)
 
 
