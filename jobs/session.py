@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +139,12 @@ def _connect_session(address: str, settings: Mapping[str, str], stop: StopReques
 
 def open_local(workers: int = 1, dask_address: str | None = None) -> Any:
     """Return a local engine, which is closed at the end of a ``with``."""
-    try:
-        from pipeline.engines.local import LocalEngine
-    except ImportError as error:
+    if find_spec("polars") is None:  # here, since it is loaded when a table is first read
         raise ConfigError(
-            f"--engine local needs a package that this Python lacks ({error}): pip install 'graphquilt-pipeline[local]'"
-        ) from error
+            "--engine local needs polars, which this Python lacks: pip install 'graphquilt-pipeline[local]'"
+        )
+    from pipeline.engines.local import LocalEngine
+
     return LocalEngine(workers=workers, dask_address=dask_address)
 
 

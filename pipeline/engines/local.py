@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import reduce
-from typing import TYPE_CHECKING, NoReturn
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
-import polars as pl
 import pyarrow as pa
 
-from pipeline import storage
-from pipeline.engines import integer_keys, verbs
 from pipeline.engines.attempts import WorkerSettings, attempt
-from pipeline.engines.integer_keys import (
-    can_be_array,
-    join_keys,
-    part_keys,
-    sum_in_arrays,
-    survey_keys,
-)
-from pipeline.engines.parquet import ready_to_write, rows_per_file, write_files
 from pipeline.engines.processes import cpu_seconds_of_trees
 from pipeline.errors import ConfigError, GraphquiltError, TaskError
 from pipeline.locations import Location
@@ -32,11 +19,7 @@ from pipeline.tasks import P, R, Task, TaskFunction, TaskRecord, payload_type
 
 if TYPE_CHECKING:
     from distributed import Client
-
-_BATCH_ROWS = 1_000_000
-#: Rows are added up so many at a time. Where keys hardly repeat, a row takes about 130 bytes; where they do, about 36,
-#: since Polars keeps what leaves its small first table until all rows are read.
-SUMMED_ROWS, REPEATING_ROWS = 32_000_000, 96_000_000
+    from polars import LazyFrame
 
 
 class LocalEngine(AbstractContextManager["LocalEngine"]):
@@ -90,57 +73,56 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
             return [attempt(function, task) for task in tasks]
         return _run_on_dask(self._open_client(), function, tasks) if tasks else []
 
-    def read(self, files: Sequence[Location], columns: Sequence[str], schema: pa.Schema) -> pl.LazyFrame:
-        for file in files:
-            storage.check_sealed(file)
-        if not files:
-            empty = pl.from_arrow(schema.empty_table())
-            return pl.LazyFrame(empty).select(columns)
-        return pl.scan_parquet(
-            [storage.local_file(file) for file in files], glob=False, hive_partitioning=False
-        ).select(columns)
+    @cached_property
+    def _tables(self) -> Any:
+        """Polars: a tenth of a second to load, and runs whose pairs fit into one task don't use it."""
+        from pipeline.engines import polars_tables
 
-    rename = staticmethod(verbs.rename)
-    where_positive = staticmethod(verbs.where_positive)
-    where_equal = staticmethod(verbs.where_equal)
-    where_different = staticmethod(verbs.where_different)
-    without = staticmethod(verbs.without)
-    look_up = staticmethod(integer_keys.look_up)
+        return polars_tables
 
-    def union(self, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
-        return verbs.union(frames, frames[0].collect_schema().names())
+    def read(self, files: Sequence[Location], columns: Sequence[str], schema: pa.Schema) -> LazyFrame:
+        return self._tables.read(files, columns, schema)
+
+    def rename(self, frame: LazyFrame, columns: Mapping[str, str], constants: Mapping[str, int | str]) -> LazyFrame:
+        return self._tables.rename(frame, columns, constants)
+
+    def union(self, frames: Sequence[LazyFrame]) -> LazyFrame:
+        return self._tables.union(frames)
 
     def sum_by(
         self,
-        frame: pl.LazyFrame,
+        frame: LazyFrame,
         keys: Sequence[str],
         sums: Sequence[str],
         newest: Sequence[str] = (),
         *,
         keys_repeat: bool,
         may_overflow: bool = True,
-    ) -> pl.LazyFrame:
-        rows, ranges = survey_keys(frame, keys)
-        if len(ranges) == 1 and not newest and not may_overflow and can_be_array(ranges[0], rows):
-            return sum_in_arrays(frame, keys[0], sums, ranges[0]).lazy()
-        compact_frame, compact_keys = join_keys(frame, keys, ranges)
-        shares = math.ceil(rows / (REPEATING_ROWS if keys_repeat else SUMMED_ROWS))
-        if shares <= 1:
-            totals = verbs.sum_by(compact_frame, compact_keys, sums, newest, may_overflow=may_overflow)
-            return part_keys(totals, keys, ranges)
-        # A union takes one input after the other: the rows are read for each share, and one table is held at a time.
-        share = reduce(operator.xor, (pl.col(key).hash(seed) for seed, key in enumerate(compact_keys))) % shares
-        parts = [compact_frame.filter(share == number) for number in range(shares)]
-        of_parts = [verbs.sum_by(part, compact_keys, sums, newest, may_overflow=may_overflow) for part in parts]
-        return part_keys(pl.concat(of_parts), keys, ranges)
+    ) -> LazyFrame:
+        return self._tables.sum_by(frame, keys, sums, newest, keys_repeat=keys_repeat, may_overflow=may_overflow)
 
-    def write(self, frame: pl.LazyFrame, folder: Location, schema: pa.Schema) -> list[Location]:
-        return _write(frame, folder, schema, keep_order=False)
+    def where_positive(self, frame: LazyFrame, column: str, *, positive: bool) -> LazyFrame:
+        return self._tables.where_positive(frame, column, positive=positive)
+
+    def where_equal(self, frame: LazyFrame, column: str, value: str) -> LazyFrame:
+        return self._tables.where_equal(frame, column, value)
+
+    def where_different(self, frame: LazyFrame, left: str, right: str) -> LazyFrame:
+        return self._tables.where_different(frame, left, right)
+
+    def look_up(self, frame: LazyFrame, table: LazyFrame, on: Mapping[str, str], take: Mapping[str, str]) -> LazyFrame:
+        return self._tables.look_up(frame, table, on, take)
+
+    def without(self, frame: LazyFrame, table: LazyFrame, keys: Sequence[str]) -> LazyFrame:
+        return self._tables.without(frame, table, keys)
+
+    def write(self, frame: LazyFrame, folder: Location, schema: pa.Schema) -> list[Location]:
+        return self._tables.write(frame, folder, schema)
 
     def write_sorted(
-        self, frame: pl.LazyFrame, folder: Location, schema: pa.Schema, keys: Sequence[str]
+        self, frame: LazyFrame, folder: Location, schema: pa.Schema, keys: Sequence[str]
     ) -> list[Location]:
-        return _write(frame.sort(keys), folder, schema, keep_order=True)
+        return self._tables.write_sorted(frame, folder, schema, keys)
 
     def cpu_seconds(self) -> float:
         """CPU seconds of this process and its Dask workers; those of other machines are in their records."""
@@ -150,18 +132,6 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         if self._client is None:
             self._client = self._open.enter_context(_dask_client(self._workers, self._address))
         return self._client
-
-
-def _write(frame: pl.LazyFrame, folder: Location, schema: pa.Schema, *, keep_order: bool) -> list[Location]:
-    staging = storage.staging_folder(folder)
-    batches = ready_to_write(frame, schema).collect_batches(
-        chunk_size=_BATCH_ROWS, maintain_order=keep_order, engine="streaming"
-    )
-    with verbs.overflow_of(folder):
-        files = write_files(
-            batches, schema, rows_per_file(schema), lambda number: staging / f"part-{number:05d}.parquet"
-        )
-    return [storage.seal(file, folder, file.stem) for file in files]
 
 
 def _attempt_json(function: TaskFunction[P, R], task: str, settings: WorkerSettings) -> TaskRecord[R]:

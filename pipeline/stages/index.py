@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic
 
 import numpy as np
@@ -135,13 +136,22 @@ class _Relations(Generic[Frame]):
         self._engine, self._workspace, self._id_type = engine, workspace, ingest.arrow_id_type
         self._sides = config.sides
         self.sums = ["degree", "weight", *(MAIN_NODES.schema.names if config.has_relations else ())]
-        tables = [workspace.files_by_relation(table) for table in ("edges", "decayed")]
         # Both ends of all edges weigh twice the rows of the input at the most.
         self._may_overflow = 2 * ingest.weight_total >= 2**63
-        self._edges, self._decayed = (
-            {name: engine.read(files, _ENDS, EDGES.schema_for(self._id_type)) for name, files in by_relation.items()}
-            for by_relation in (dict(zip(self._sides.ends, of_table, strict=True)) for of_table in tables)
-        )
+
+    @cached_property
+    def _edges(self) -> Mapping[str, Frame]:
+        return self._read("edges")
+
+    @cached_property
+    def _decayed(self) -> Mapping[str, Frame]:
+        return self._read("decayed")
+
+    def _read(self, table: str) -> Mapping[str, Frame]:
+        """Return both ends of the pairs of a table, by the names of relations."""
+        by_relation = zip(self._sides.ends, self._workspace.files_by_relation(table), strict=True)
+        schema = EDGES.schema_for(self._id_type)
+        return {name: self._engine.read(files, _ENDS, schema) for name, files in by_relation}
 
     def in_one_task(self, tasks: TaskFolder, most_bytes: int) -> TaskRecord[bool] | None:
         """Number the pairs in one task; None where it can't hold them, or many could run beside it."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines import local
+from pipeline.engines import polars_tables
 from pipeline.engines.local import LocalEngine
 from pipeline.errors import InputError
 from pipeline.planning import stage_costs
@@ -40,7 +40,7 @@ def test_shares_of_the_keys_make_the_sums_of_all(
         entry[0] = int(entry[0] or 0) + weight
         entry[1] = max((one for one in (entry[1], last) if one is not None), default=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "REPEATING_ROWS" if keys_repeat else "SUMMED_ROWS", at_a_time)
+        patch.setattr(polars_tables, "REPEATING_ROWS" if keys_repeat else "SUMMED_ROWS", at_a_time)
         engine = LocalEngine()
         frame = engine.read([folder / "in.parquet"], SCHEMA.names, SCHEMA)
         summed = engine.sum_by(frame, ["src", "dst"], ["weight"], ["last"], keys_repeat=keys_repeat)
@@ -51,7 +51,7 @@ def test_shares_of_the_keys_make_the_sums_of_all(
 
 
 def test_a_sum_beyond_int64_is_refused_in_any_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "SUMMED_ROWS", 2)
+    monkeypatch.setattr(polars_tables, "SUMMED_ROWS", 2)
     pq.write_table(pa.table([[1, 2, 3, 1], list("aaaa"), [2**62] * 4, [0] * 4], schema=SCHEMA), tmp_path / "in.parquet")
     engine = LocalEngine()
     frame = engine.read([tmp_path / "in.parquet"], SCHEMA.names, SCHEMA)
@@ -72,7 +72,7 @@ def test_memory_is_that_of_one_share(keys: list[str], tmp_path: Path) -> None:
 
 
 def _add_up(folder: Path, keys: list[str], at_a_time: int) -> None:
-    local.SUMMED_ROWS = local.REPEATING_ROWS = at_a_time
+    polars_tables.SUMMED_ROWS = polars_tables.REPEATING_ROWS = at_a_time
     columns = [*keys, "weight"]
     schema = pa.schema([(name, pa.int64()) for name in columns])
     engine = LocalEngine()
@@ -82,4 +82,7 @@ def _add_up(folder: Path, keys: list[str], at_a_time: int) -> None:
 
 
 def test_a_plan_knows_how_many_are_added_up_at_a_time() -> None:
-    assert (stage_costs._SUMMED_ROWS, stage_costs._REPEATING_ROWS) == (local.SUMMED_ROWS, local.REPEATING_ROWS)
+    assert (stage_costs._SUMMED_ROWS, stage_costs._REPEATING_ROWS) == (
+        polars_tables.SUMMED_ROWS,
+        polars_tables.REPEATING_ROWS,
+    )

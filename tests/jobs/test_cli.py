@@ -16,7 +16,7 @@ from tests.jobs.conftest import write_shop
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"numpy", "pyarrow", "pydantic", "numba", "scipy", "polars", "pyspark", "distributed"}
-UNUSED = {"pandas", "scipy.linalg", "scipy.sparse", "pyspark", "distributed", "dask", "matplotlib", "sklearn"}
+UNUSED = {"pandas", "polars", "scipy.linalg", "scipy.sparse", "pyspark", "distributed", "dask", "matplotlib", "sklearn"}
 
 
 def test_the_stages_are_those_of_the_chain() -> None:
