@@ -32,8 +32,8 @@ class KeySample:
         self._size, self._seed, self._count = size, seed, 0
         self._hashes, self._positions = np.empty(0, np.uint64), np.empty(0, np.int64)
 
-    def add(self, node_key: NDArray[np.uint64]) -> None:
-        """Look at the keys that follow."""
+    def add(self, node_key: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Look at the keys that follow; return the positions, ascending, of those that may be in the sample."""
         of_batch = hash_nodes(node_key, self._seed)
         is_full = self._hashes.size == self._size
         near = np.flatnonzero(of_batch < self._hashes[-1]) if is_full else np.arange(node_key.size)
@@ -43,6 +43,7 @@ class KeySample:
         # Those chosen before come first, and a stable sort leaves them before equal ones that follow.
         order = np.argsort(hashes, kind="stable")[: self._size]
         self._hashes, self._positions = hashes[order], positions[order]
+        return near
 
     @property
     def positions(self) -> NDArray[np.int64]:
