@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from graphquilt.contracts import EVENT_TIMESTAMP
 from graphquilt.row_groups import METADATA_KEY
@@ -20,7 +21,13 @@ from pipeline.ingest.run_date import end_of
 from pipeline.locations import Location
 from pipeline.release_tables.alignment import TypeSums, add_sums, align, mean_vectors, survey
 from pipeline.release_tables.cold_fits import sources_with_cold_rows
-from pipeline.release_tables.finished_rows import FinishedRows, NodeIds, RowSources, finished_rows
+from pipeline.release_tables.finished_rows import (
+    ROW_GROUP_ROWS,
+    FinishedRows,
+    NodeIds,
+    RowSources,
+    finished_rows,
+)
 from pipeline.release_tables.metadata import metadata_of
 from pipeline.release_tables.published_table import PublishedTable, TableRun, WrittenTable
 from pipeline.release_tables.zero_rows import refuse_zero_rows
@@ -129,10 +136,9 @@ def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
     metadata, adds_means = dict(payload.metadata), "mean_vectors" not in payload.metadata
     sums: dict[str, TypeSums] = {}
     zero_rows = zero_rows_with_edges = with_edges = 0
-    with storage.VectorTableWriter(
+    with pq.ParquetWriter(
         attempt.path(tables.NODE_EMBEDDINGS, "parquet"),
         schema,
-        "embedding",
         # Vectors neither compress nor repeat; min and max of their entries help nobody.
         compression=dict.fromkeys(schema.names, "zstd") | {"embedding.list.element": "none"},
         use_dictionary=["node_type", "cluster_path"],
@@ -149,7 +155,7 @@ def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
             if adds_means:
                 add_sums(sums, {group.node_type: TypeSums.of(vectors)})
             if table.num_rows:
-                writer.write_group(table, vectors)
+                writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
                 is_zero, has_edges = pc.equal(table["norm"], 0), pc.greater(table["degree"], 0)
                 zero_rows += pc.sum(is_zero).as_py()
                 zero_rows_with_edges += pc.sum(pc.and_(is_zero, has_edges)).as_py()
@@ -160,7 +166,7 @@ def write_rows(payload: RowsPayload, attempt: Attempt) -> RowsResult:
     return RowsResult(zero_rows, zero_rows_with_edges, with_edges, sums)
 
 
-def _add_metadata(writer: storage.VectorTableWriter, schema: pa.Schema, metadata: Mapping[str, Any]) -> None:
+def _add_metadata(writer: pq.ParquetWriter, schema: pa.Schema, metadata: Mapping[str, Any]) -> None:
     """Add what the table states to the footer, with the bytes that it has where a writer knows it from the start."""
     text = json.dumps(metadata, sort_keys=True, allow_nan=False)
     arrow_schema = base64.b64encode(schema.with_metadata({METADATA_KEY: text}).serialize())
@@ -170,11 +176,11 @@ def _add_metadata(writer: storage.VectorTableWriter, schema: pa.Schema, metadata
 def _table_of(
     group: FinishedRows, node_id: pa.Array, cluster_path: pa.Array, schema: pa.Schema, event_us: int | None
 ) -> pa.Table:
-    """Return the columns of row groups beside the vectors."""
-    rows = len(group.vectors)
+    flat, rows = pa.array(group.vectors.reshape(-1)), len(group.vectors)
     columns = [
         pa.repeat(group.node_type, rows),
         node_id,
+        pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type),
         pa.array(group.norms.astype(np.float32)),
         pa.array(group.degree),
         pa.array(group.strength.astype(np.float32)),
@@ -182,7 +188,7 @@ def _table_of(
     ]
     if event_us is not None:
         columns.append(pa.repeat(pa.scalar(event_us, schema.field(EVENT_TIMESTAMP).type), rows))
-    return pa.Table.from_arrays(columns, schema=schema.remove(schema.get_field_index("embedding")))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _published_nodes(workspace: Workspace) -> int:

@@ -72,4 +72,3 @@ from pipeline.storage.leases import fence_of
 from pipeline.storage.locks import lock
 from pipeline.storage.plain_rows import take_vectors
 from pipeline.storage.settings import StorageSettings, brief_requests, current_settings, use_settings
-from pipeline.storage.vector_parquet import VectorTableWriter

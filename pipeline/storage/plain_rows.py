@@ -8,6 +8,7 @@ import mmap
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,11 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.locations import Location
 from pipeline.storage import files
-from pipeline.storage.thrift import read_struct
 
+#: Thrift's compact protocol: what a field is, by the lower half of its first byte.
+_TRUE, _FALSE, _NUMBERS, _TEXT, _STRUCT = 1, 2, (4, 5, 6), 8, 12
 _DATA_PAGE, _PLAIN = 0, 0
-#: Numbers of fields in the header of a page, and in that of a page of data.
-_TYPE, _SIZE, _ABOUT, _VALUES, _ENCODING = 1, 3, 5, 1, 2
 
 
 def take_vectors(locations: Sequence[Location], name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -55,7 +55,7 @@ def _take(path: Path, file: pq.ParquetFile, name: str, rows: NDArray[np.int64]) 
             first += group.num_rows
             if not local_rows.size:
                 continue
-            pages = plain_pages(data, group, name)
+            pages = _plain_pages(data, group, name)
             if pages is None:
                 column = file.read_row_group(number, columns=[name])[name].combine_chunks()
                 out[:] = column.flatten().to_numpy().reshape(-1, dim)[local_rows]
@@ -87,7 +87,7 @@ def _copy(data: mmap.mmap, pages: list[tuple[int, int]], rows: NDArray[np.int64]
         first = stop
 
 
-def plain_pages(data: mmap.mmap | memoryview, group: pq.RowGroupMetaData, name: str) -> list[tuple[int, int]] | None:
+def _plain_pages(data: mmap.mmap, group: pq.RowGroupMetaData, name: str) -> list[tuple[int, int]] | None:
     """Return of each page of a column where its values begin and how many there are; None: they must be decoded."""
     columns = (group.column(number) for number in range(group.num_columns))
     chunk = next(column for column in columns if column.path_in_schema.split(".")[0] == name)
@@ -96,15 +96,53 @@ def plain_pages(data: mmap.mmap | memoryview, group: pq.RowGroupMetaData, name: 
     position, end = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
     pages = []
     while position < end:
-        header, position = read_struct(data, position)
-        if header[_TYPE][1] != _DATA_PAGE:
+        header, position = _read_struct(data, position)
+        size, about = header.get(3), header.get(5)
+        if header.get(1) != _DATA_PAGE or not isinstance(size, int) or not isinstance(about, dict):
             return None
-        size, about, levels = header[_SIZE][1], header[_ABOUT][1], 0
-        count = about[_VALUES][1]
+        count, levels = about[1], 0
         for _ in range(2):  # of repetition, then of definition: a length, and as many bytes
             levels += 4 + struct.unpack_from("<I", data, position + levels)[0]
-        if about[_ENCODING][1] != _PLAIN or size - levels != 4 * count:  # else some are null
+        if about[2] != _PLAIN or size - levels != 4 * count:  # else some are null
             return None
         pages.append((position + levels, count))
         position += size
     return pages
+
+
+def _read_struct(data: mmap.mmap, position: int) -> tuple[dict[int, Any], int]:
+    """Return the fields of a struct in Thrift's compact protocol, by number, and where it ends; of texts the length.
+
+    Raises
+    ------
+    ValueError : a field that no header of a page has.
+    """
+    fields: dict[int, Any] = {}
+    number = 0
+    while head := data[position]:
+        number, kind, position = number + (head >> 4), head & 15, position + 1
+        if not head >> 4:
+            raise ValueError(f"field of type {kind} without a step")
+        if kind in (_TRUE, _FALSE):
+            fields[number] = kind == _TRUE
+        elif kind in _NUMBERS:
+            value, position = _read_varint(data, position)
+            fields[number] = value >> 1 ^ -(value & 1)
+        elif kind == _TEXT:
+            fields[number], position = _read_varint(data, position)
+            position += fields[number]
+        elif kind == _STRUCT:
+            fields[number], position = _read_struct(data, position)
+        else:
+            raise ValueError(f"field {number} of type {kind}")
+    return fields, position + 1
+
+
+def _read_varint(data: mmap.mmap, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        value |= (byte & 127) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 128:
+            return value, position
