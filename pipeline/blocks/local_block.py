@@ -7,21 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.blocks.arrays import Block, NodeArrays, RowKind
-from pipeline.blocks.edge_files import Edges
-from pipeline.kernels.adjacency import ordered_adjacency
-from schemas.tables import WEIGHT_UNIT
+from pipeline.blocks.edge_files import BlockEdges
+from pipeline.kernels.adjacency import mark_ends, ordered_adjacency, replace_ends
 
 _SPARSE = 4  # a map over all nodes is made where there are fewer than this many nodes an edge
 
 
 def make_block(
     part: int,
-    edges: Edges,
+    edges: BlockEdges,
     nodes: NodeArrays,
     home: NDArray[np.int32],
     kind_of: Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.int8]],
 ) -> Block:
-    """Turn the edges that a part stores, each once, into its block, without routes.
+    """Turn the edges that a part stores, each once, into its block, without routes. Ends of 32 bits are overwritten.
 
     Parameters
     ----------
@@ -33,11 +32,11 @@ def make_block(
     kind = kind_of(node_ix, home)
     node_key = nodes.take("node_key", node_ix).view(np.uint64)
     weight = edges.weight
-    is_unweighted = bool((weight == weight[:1]).all()) and weight.size > 0 and weight[0] == round(1 / WEIGHT_UNIT)
+    is_unweighted = bool(weight.size) and bool(((weight[:1] if weight.strides == (0,) else weight) == 1).all())
     indptr, neighbor, edge_weight = ordered_adjacency(
         left,
         right,
-        None if is_unweighted else (weight * WEIGHT_UNIT).astype(np.float32),
+        None if is_unweighted else np.ascontiguousarray(weight),
         kind != RowKind.GHOST,
         node_key,
     )
@@ -57,18 +56,20 @@ def make_block(
 
 
 def _local_rows(
-    src: NDArray[np.int64], dst: NDArray[np.int64], nodes: int
+    src: NDArray[np.signedinteger], dst: NDArray[np.signedinteger], nodes: int
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
     """Return the node numbers of the rows, ascending, and both ends of the edges as rows: int32, or the numbers."""
     if nodes <= _SPARSE * src.size:
         is_here = np.zeros(nodes, np.bool_)
-        is_here[src] = True
-        is_here[dst] = True
+        mark_ends((src, dst), is_here)
         node_ix = np.flatnonzero(is_here)
         if node_ix.size == nodes:
             return node_ix, src, dst
         row_of = np.empty(nodes, np.int32)
         row_of[node_ix] = np.arange(node_ix.size, dtype=np.int32)
+        if src.dtype == np.int32:
+            replace_ends((src, dst), row_of)
+            return node_ix, src, dst
         return node_ix, row_of[src], row_of[dst]
     node_ix, rows = np.unique(np.concatenate([src, dst]), return_inverse=True)
-    return node_ix, rows[: src.size].astype(np.int32), rows[src.size :].astype(np.int32)
+    return node_ix.astype(np.int64), rows[: src.size].astype(np.int32), rows[src.size :].astype(np.int32)

@@ -67,6 +67,22 @@ def ordered_adjacency(
 
 
 @kernel
+def mark_ends(ends: _Ends, is_end: Out[np.bool_]) -> None:
+    """Mark all numbers that are an end of an edge; numpy would copy ends of 32 bits to look them up."""
+    for of_side in ends:
+        for e in range(of_side.size):
+            is_end[of_side[e]] = True
+
+
+@kernel
+def replace_ends(ends: tuple[Out[np.int32], Out[np.int32]], row_of: Out[np.int32]) -> None:
+    """Replace both ends of edges by what stands for them in ``row_of``, in place."""
+    for of_side in ends:
+        for e in range(of_side.size):
+            of_side[e] = row_of[of_side[e]]
+
+
+@kernel
 def _count_entries(ends: _Ends, is_computed: Out[np.bool_], entries: Out[np.int64]) -> None:
     left, right = ends
     for e in range(left.size):

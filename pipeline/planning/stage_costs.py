@@ -87,7 +87,7 @@ _NODE_FILE_BYTES, _FILE_NODES = 160, 1_000_000
 #: An edge of a block that is laid out, and of a file that is dealt out to blocks, and how many a file has at most; a
 #: node's degree and key while that is done, which are joined where they lie in several files; an edge of a graph that
 #: is cut in one task.
-_LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _COPIED_NODE_BYTES, _CUT_EDGE_BYTES = 55, 145, 4_000_000, 16, 40
+_LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _COPIED_NODE_BYTES, _CUT_EDGE_BYTES = 42, 145, 4_000_000, 16, 40
 #: Row groups of a published table, with their ids and sums, and with their codes; pages of a copy.
 _PUBLISHED_GROUPS, _COMPACT_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 9, 65_536, 24 * 2**20
 #: Of interests: CPU seconds of an edge beside its row, and of a byte of a row or a query; row groups of queries, and

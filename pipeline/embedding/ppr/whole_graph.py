@@ -54,8 +54,8 @@ def border_of(config: PipelineConfig, workspace: Workspace) -> int | None:
 
 def build_whole(payload: WholeGraphPayload, attempt: Attempt) -> None:
     """Task: the block of all edges."""
-    edges = EdgeFiles(payload.edges).read()
     nodes = NodeArrays(payload.node_arrays)
+    edges = EdgeFiles(payload.edges).read_for_block(nodes.nodes)
     block = make_block(
         0,
         edges,

@@ -74,7 +74,8 @@ def build_block(payload: BuildPayload, attempt: Attempt) -> BlockResult:
             RowKind.GHOST,
         ).astype(np.int8)
 
-    block = make_block(part, payload.edges.read(), payload.nodes.map_arrays(), parts.part_id, kind_of)
+    nodes = payload.nodes.map_arrays()
+    block = make_block(part, payload.edges.read_for_block(nodes.nodes), nodes, parts.part_id, kind_of)
     block.write(attempt.path("nodes", "arrow"), attempt.path("edges", "arrow"))
     is_away = block.kind >= RowKind.COPY
     columns = {"node_ix": block.node_ix[is_away]}

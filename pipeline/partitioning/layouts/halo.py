@@ -184,7 +184,7 @@ def build_halo(payload: BuildPayload, attempt: Attempt) -> BlockResult:
 
     edges, nodes = payload.edges.read().sorted_once(), payload.nodes
     return write_independent_block(
-        attempt, make_block(part, edges, nodes.map_arrays(), nodes.map_parts().part_id, kind_of)
+        attempt, make_block(part, edges.for_block(), nodes.map_arrays(), nodes.map_parts().part_id, kind_of)
     )
 
 

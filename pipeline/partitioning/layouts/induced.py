@@ -142,7 +142,7 @@ def build_induced(payload: BuildPayload, attempt: Attempt) -> BlockResult:
     Degrees and weights of the block are those over the whole graph, as in every mode.
     """
     edges, home = payload.edges.read(), payload.nodes.map_parts().part_id
-    block = make_block(payload.part, edges, payload.nodes.map_arrays(), home, all_whole)
+    block = make_block(payload.part, edges.for_block(), payload.nodes.map_arrays(), home, all_whole)
     left, right = (np.searchsorted(block.node_ix, ends) for ends in (edges.src, edges.dst))
     weight = np.zeros(block.node_ix.size, np.int64)
     np.add.at(weight, left, edges.weight)
