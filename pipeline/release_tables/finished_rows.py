@@ -194,8 +194,8 @@ def combined_rows(
     buffer = aligned_empty((min(bounds[1] - bounds[0], ROW_GROUP_ROWS), sources.settings.dim))
     for node_type, first, stop in row_groups(bounds, sources.nodes.types):
         weight = nodes.take("weight", np.arange(first, stop))
-        some = NodesOfSets(first, sources.sets, weight, home[first:stop], sources.settings, buffer, open_rows)
-        rows, has_row = rows_of(some)
+        set_rows = NodesOfSets(first, sources.sets, weight, home[first:stop], sources.settings, buffer, open_rows)
+        rows, has_row = rows_of(set_rows)
         yield node_type, first, stop, rows, np.where(has_row, weight * WEIGHT_UNIT, 0.0)
 
 
