@@ -82,14 +82,14 @@ _SUMMED_ROWS, _REPEATING_ROWS = 32_000_000, 96_000_000
 _ROW_READ_AGAIN, _END_READ_AGAIN = 3.5e-8, 2e-8
 #: Of a task: rows that it parses; what it adds up and joins on its way to others; an edge of a file that is parted into
 #: edges and held out pairs; a node of a file that gets its number, and how many such a file has.
-_PARSED_BYTES, _MOVED_BYTES, _SPLIT_EDGE_BYTES = 200 * 2**20, 320 * 2**20, 60
+_PARSED_BYTES, _MOVED_BYTES, _SPLIT_EDGE_BYTES = 200 * 2**20, 320 * 2**20, 70
 _NODE_FILE_BYTES, _FILE_NODES = 160, 1_000_000
 #: An edge of a block that is laid out, and of a file that is dealt out to blocks, and how many a file has at most; a
 #: node's degree and key while that is done, which are joined where they lie in several files; an edge of a graph that
 #: is cut in one task.
 _LAID_EDGE_BYTES, _DEALT_EDGE_BYTES, _FILE_EDGES, _COPIED_NODE_BYTES, _CUT_EDGE_BYTES = 42, 145, 4_000_000, 16, 40
 #: Row groups of a published table, with their ids and sums, and with their codes; pages of a copy.
-_PUBLISHED_GROUPS, _COMPACT_GROUPS, _GROUP_ROWS, _COPY_BYTES = 5, 9, 65_536, 24 * 2**20
+_PUBLISHED_GROUPS, _COMPACT_GROUPS, _GROUP_ROWS, _COPY_BYTES = 2, 9, 65_536, 80 * 2**20
 #: Of interests: CPU seconds of an edge beside its row, and of a byte of a row or a query; row groups of queries, and
 #: bytes of an edge of their sources, that a task holds.
 _INTEREST_EDGE, _INTEREST_BYTE, _INTEREST_GROUPS, _INTEREST_EDGE_BYTES = 6e-7, 2e-9, 6, 120
@@ -195,10 +195,12 @@ def _index(config: PipelineConfig, run: RunCounts) -> StageCost:
     if _takes_one_task(config, run) and not config.has_relations and not config.attributes:
         pair, node = _TEXT_PAIR_AND_NODE if run.is_text else _PAIR_AND_NODE
         seconds = graph.edges * pair + graph.nodes * node
+        task_bytes = graph.edges * _PLACED_PAIR_BYTES + graph.nodes * _NUMBERED_NODE_BYTES + _text_bytes(run)
+        task_bytes = max(_PARSED_BYTES, task_bytes, min(graph.nodes, _FILE_NODES) * _NODE_FILE_BYTES)
         if config.evaluate.source == "holdout":
             seconds += graph.edges * _SPLIT_EDGE
-        task_bytes = graph.edges * _PLACED_PAIR_BYTES + graph.nodes * _NUMBERED_NODE_BYTES + _text_bytes(run)
-        return StageCost(seconds, 1, max(_PARSED_BYTES, task_bytes, min(graph.nodes, _FILE_NODES) * _NODE_FILE_BYTES))
+            task_bytes = max(task_bytes, min(graph.edges, _FILE_EDGES) * _SPLIT_EDGE_BYTES)
+        return StageCost(seconds, 1, task_bytes)
     far = _FAR_NUMBERED_EDGE * _share_in_memory(graph.nodes, _LOOKED_UP_NODE_BYTES)
     seconds = graph.edges * (_NUMBERED_EDGE + far) + graph.nodes * _NUMBERED_NODE
     if config.evaluate.source == "holdout":
