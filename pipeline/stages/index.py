@@ -92,41 +92,41 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         numbers = [pa.field(name, pa.int64(), nullable=False) for name in ("place", *graph.sums)]
         schema = pa.schema([*numbers, NODE_INDEX.schema_for(id_type).field("node_id")])
         files = engine.write_sorted(nodes, workspace.scratch(NAME, "nodes"), schema, ["place", "node_id"])
-    numbered = tasks.run_each(number_nodes, "number", _numbering_payloads(files, types, holdout=[]))
-    matches = attributes.match_ids(_node_files(numbered), _linked_nodes(numbered), ingest)
+    node_records = tasks.run_each(number_nodes, "number", _numbering_payloads(files, types, holdout=[]))
+    matches = attributes.match_ids(_node_files(node_records), _linked_nodes(node_records), ingest)
 
-    main, *others = [of_pairs.paths("edges")] if of_pairs else graph.look_up_ends(_node_files(numbered)).values()
+    main, *further = [of_pairs.paths("edges")] if of_pairs else graph.look_up_ends(_node_files(node_records)).values()
     split: list[TaskRecord[None]] = []
     if config.evaluate.source == "holdout":
-        rule = _holdout_rule(config, numbered)
+        rule = _holdout_rule(config, node_records)
         split = tasks.run_each(split_holdout, "split", [SplitPayload(file, rule) for file in main])
         held_out = [record.file("holdout") for record in split]
-        numbered = tasks.run_each(number_nodes, "renumber", _numbering_payloads(files, types, held_out))
+        node_records = tasks.run_each(number_nodes, "renumber", _numbering_payloads(files, types, held_out))
         of_main, holdout = describe_task_files(split, "edges"), describe_task_files(split, "holdout")
     else:
         of_main, holdout = describe_engine_files(main), []
-    indexed = [of_main, *map(describe_engine_files, others)]
+    edge_files = [of_main, *map(describe_engine_files, further)]
 
-    features = attributes.number(_node_files(numbered))
+    features = attributes.number(_node_files(node_records))
     figures = IndexFigures(
-        nodes=sum(record.rows("nodes") for record in numbered),
-        isolated=sum(record.result.isolated for record in numbered),
-        edges=sum(file.rows for of_relation in indexed for file in of_relation),
+        nodes=sum(record.rows("nodes") for record in node_records),
+        isolated=sum(record.result.isolated for record in node_records),
+        edges=sum(file.rows for of_relation in edge_files for file in of_relation),
         holdout=sum(file.rows for file in holdout),
-        types=_ranges_of_types(numbered),
-        relation_files={"indexed_edges": tuple(map(len, indexed))},
+        types=_ranges_of_types(node_records),
+        relation_files={"indexed_edges": tuple(map(len, edge_files))},
         attribute_ids=matches,
     )
     _refuse_lost_edges(figures, workspace)
     tables: dict[str, Sequence[OutputFile]] = {
-        "node_index": describe_task_files(numbered, "nodes"),
-        "node_arrays": describe_task_files(numbered, "arrays"),
-        "main_nodes": describe_task_files(numbered, "main"),
-        "indexed_edges": [file for of_relation in indexed for file in of_relation],
+        "node_index": describe_task_files(node_records, "nodes"),
+        "node_arrays": describe_task_files(node_records, "arrays"),
+        "main_nodes": describe_task_files(node_records, "main"),
+        "indexed_edges": [file for of_relation in edge_files for file in of_relation],
         "holdout": holdout,
         "node_features": describe_task_files(features, "features"),
     }
-    return Outcome(tables, codec.to_values(figures), [*numbered, *split, *features])
+    return Outcome(tables, codec.to_values(figures), [*node_records, *split, *features])
 
 
 class _Relations(Generic[Frame]):
@@ -144,7 +144,7 @@ class _Relations(Generic[Frame]):
         return self._read("edges")
 
     @cached_property
-    def _decayed(self) -> Mapping[str, Frame]:
+    def _decayed_pairs(self) -> Mapping[str, Frame]:
         return self._read("decayed")
 
     def _read(self, table: str) -> Mapping[str, Frame]:
@@ -159,11 +159,11 @@ class _Relations(Generic[Frame]):
         if is_wide or self._may_overflow or len(self._sides.ends) > 1:
             return None
         (ends,) = self._sides.ends.values()
-        (edges,), (decayed,) = (self._workspace.files_by_relation(table) for table in ("edges", "decayed"))
+        (edges,), (decayed_pairs,) = (self._workspace.files_by_relation(table) for table in ("edges", "decayed"))
         columns = ("dst_id", "src_id") if ends.is_turned else ("src_id", "dst_id")
         places = dict(zip(columns, map(self._sides.types.index, (ends.src_type, ends.dst_type)), strict=True))
         has_int64_ids = self._id_type == pa.int64()
-        payload = PairNumbersPayload.of_files(edges, decayed, places, most_bytes, has_int64_ids=has_int64_ids)
+        payload = PairNumbersPayload.of_files(edges, decayed_pairs, places, most_bytes, has_int64_ids=has_int64_ids)
         if payload is None:
             return None
         record = tasks.run(number_pairs, "pairs", payload)
@@ -180,7 +180,7 @@ class _Relations(Generic[Frame]):
         for place, node_type in enumerate(self._sides.types):
             ends = [self._no_edges(frame, "node_id") for frame in attributes.of_type(node_type)]
             for name, edges in self._edges.items():
-                ends += self._ends_of(name, edges, self._decayed[name], node_type)
+                ends += self._ends_of(name, edges, self._decayed_pairs[name], node_type)
             sums = engine.sum_by(
                 *(engine.union(ends), ["node_id"], self.sums),
                 keys_repeat=True,
@@ -190,18 +190,18 @@ class _Relations(Generic[Frame]):
             of_types.append(engine.rename(sums, columns, {"place": place}))
         return engine.union(of_types)
 
-    def _ends_of(self, name: str, edges: Frame, decayed: Frame, node_type: str) -> list[Frame]:
+    def _ends_of(self, name: str, edges: Frame, decayed_pairs: Frame, node_type: str) -> list[Frame]:
         """Return a row of node_id and the sums for each end of a relation's edges that is of a type."""
         engine, ends = self._engine, []
         main = self._sides.ends[next(iter(self._edges))]
         is_shown = name == next(iter(self._edges)) or node_type not in (main.src_type, main.dst_type)
-        sums = [one for one in self.sums if is_shown or one in ("degree", "weight")]
-        weights = dict.fromkeys((one for one in sums if one.endswith("weight")), "weight")
-        constants = {one: int(one in sums) for one in self.sums if one not in weights}
+        sums = [total for total in self.sums if is_shown or total in ("degree", "weight")]
+        weights = dict.fromkeys((total for total in sums if total.endswith("weight")), "weight")
+        constants = {total: int(total in sums) for total in self.sums if total not in weights}
         is_loop_free = edges
         for column in self._columns_of(name, node_type):
-            counted = engine.rename(is_loop_free, {"node_id": column, **weights}, constants)
-            ends += [counted, self._no_edges(decayed, column)]
+            of_column = engine.rename(is_loop_free, {"node_id": column, **weights}, constants)
+            ends += [of_column, self._no_edges(decayed_pairs, column)]
             # A self loop counts once, in the matrix and in the degree.
             is_loop_free = engine.where_different(edges, "src_id", "dst_id")
         return ends
@@ -228,7 +228,9 @@ class _Relations(Generic[Frame]):
         for number, (name, edges) in enumerate(self._edges.items()):
             ends = self._sides.ends[name]
             src, dst = ("dst_id", "src_id") if ends.is_turned else ("src_id", "dst_id")
-            sources, targets = (engine.where_equal(nodes, "node_type", one) for one in (ends.src_type, ends.dst_type))
+            sources, targets = (
+                engine.where_equal(nodes, "node_type", node_type) for node_type in (ends.src_type, ends.dst_type)
+            )
             half = engine.look_up(edges, sources, {src: "node_id"}, {"src_ix": "node_ix"})
             both = engine.look_up(half, targets, {dst: "node_id"}, {"dst_ix": "node_ix"})
             columns = {column: column for column in ("src_ix", "dst_ix", "weight")}
@@ -238,10 +240,10 @@ class _Relations(Generic[Frame]):
 
 
 def _refuse_lost_edges(figures: IndexFigures, workspace: Workspace) -> None:
-    edges, wanted = figures.edges + figures.holdout, workspace.manifest("edges").rows
-    if edges != wanted:
+    edges, edges_before = figures.edges + figures.holdout, workspace.manifest("edges").rows
+    if edges != edges_before:
         raise StorageError(
-            f"{wanted} edges went into the index and {edges} came out: a file of "
+            f"{edges_before} edges went into the index and {edges} came out: a file of "
             f"{workspace.folder('edges')} has changed since; remove that folder and run ingest again"
         )
     if figures.edges == 0:
@@ -263,7 +265,7 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     node_ix = np.arange(start, start + table.num_rows, dtype=np.int64)
     node_key = np.empty(table.num_rows, np.uint64)
     types: dict[str, tuple[int, int]] = {}
-    linked: dict[str, int] = {}
+    linked_nodes: dict[str, int] = {}
     place = table["place"].to_numpy()
     for number in np.unique(place).tolist():
         node_type = payload.types[number]
@@ -272,7 +274,7 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
         _refuse_disorder(ids, payload.file)
         node_key[first:stop] = keys_of(node_type, ids)
         types[node_type] = start + first, start + stop
-        linked[node_type] = int(pc.sum(pc.greater(table["degree"].slice(first, stop - first), 0)).as_py())
+        linked_nodes[node_type] = int(pc.sum(pc.greater(table["degree"].slice(first, stop - first), 0)).as_py())
     sums = {name: table[name].to_numpy().copy() for name in table.column_names if name not in ("place", "node_id")}
     degree, weight = sums["degree"], sums["weight"]
     for file in payload.holdout:
@@ -294,13 +296,13 @@ def number_nodes(payload: NumberPayload, attempt: Attempt) -> NumberResult:
     storage.write_arrow(attempt.path("arrays", "arrow"), pa.Table.from_pydict(arrays, schema=NODE_ARRAYS.schema))
     if main := [pa.array(sums[name]) for name in MAIN_NODES.schema.names if name in sums]:
         storage.write_arrow(attempt.path("main", "arrow"), pa.Table.from_arrays(main, schema=MAIN_NODES.schema))
-    return NumberResult(types, linked, int((degree == 0).sum()))
+    return NumberResult(types, linked_nodes, int((degree == 0).sum()))
 
 
 def _refuse_disorder(ids: pa.ChunkedArray, file: Location) -> None:
     """Node numbers are the order: readers find ids by halving, and every run must find the same order."""
-    ordered = ids.combine_chunks().cast(pa.binary()) if pa.types.is_string(ids.type) else ids.combine_chunks()
-    if len(ordered) > 1 and not pc.all(pc.less(ordered[:-1], ordered[1:])).as_py():
+    node_ids = ids.combine_chunks().cast(pa.binary()) if pa.types.is_string(ids.type) else ids.combine_chunks()
+    if len(node_ids) > 1 and not pc.all(pc.less(node_ids[:-1], node_ids[1:])).as_py():
         raise StorageError(f"the nodes in {file} are not in ascending order of id; report this, and the engine used")
 
 
@@ -308,16 +310,16 @@ def _take_off(pairs: pa.Table, start: int, degree: np.ndarray, weight: np.ndarra
     src, dst, pair_weight = (pairs[name].to_numpy() for name in ("src_ix", "dst_ix", "weight"))
     is_loop = src == dst
     for ends, of in ((src, pair_weight), (dst[~is_loop], pair_weight[~is_loop])):
-        here = (ends >= start) & (ends < start + degree.size)
-        np.subtract.at(degree, ends[here] - start, 1)
-        np.subtract.at(weight, ends[here] - start, of[here])
+        is_of_file = (ends >= start) & (ends < start + degree.size)
+        np.subtract.at(degree, ends[is_of_file] - start, 1)
+        np.subtract.at(weight, ends[is_of_file] - start, of[is_of_file])
 
 
-def _holdout_rule(config: PipelineConfig, numbered: Sequence[TaskRecord[NumberResult]]) -> HoldoutSplit:
+def _holdout_rule(config: PipelineConfig, node_records: Sequence[TaskRecord[NumberResult]]) -> HoldoutSplit:
     evaluate = config.evaluate
     is_plain = config.input.is_plain
     return HoldoutSplit(
-        arrays=tuple(record.file("arrays") for record in numbered),
+        arrays=tuple(record.file("arrays") for record in node_records),
         min_pairs=0 if is_plain else _HOLDOUT_MIN_PAIRS,
         node_share=1.0 if is_plain else evaluate.holdout_users,
         pair_share=evaluate.holdout_edges if is_plain else evaluate.holdout_pairs,
@@ -355,21 +357,21 @@ def _threshold(share: float) -> np.uint64:
     return np.uint64(min(int(share * 2**64), 2**64 - 1))
 
 
-def _node_files(numbered: Sequence[TaskRecord[NumberResult]]) -> list[Location]:
-    return [record.file("nodes") for record in numbered]
+def _node_files(node_records: Sequence[TaskRecord[NumberResult]]) -> list[Location]:
+    return [record.file("nodes") for record in node_records]
 
 
-def _linked_nodes(numbered: Sequence[TaskRecord[NumberResult]]) -> Counter[str]:
+def _linked_nodes(node_records: Sequence[TaskRecord[NumberResult]]) -> Counter[str]:
     """Return by type the nodes that have an edge."""
-    linked: Counter[str] = Counter()
-    for record in numbered:
-        linked.update(record.result.linked)
-    return linked
+    linked_nodes: Counter[str] = Counter()
+    for record in node_records:
+        linked_nodes.update(record.result.linked)
+    return linked_nodes
 
 
-def _ranges_of_types(numbered: Sequence[TaskRecord[NumberResult]]) -> dict[str, tuple[int, int]]:
+def _ranges_of_types(node_records: Sequence[TaskRecord[NumberResult]]) -> dict[str, tuple[int, int]]:
     types: dict[str, tuple[int, int]] = {}
-    for record in numbered:
+    for record in node_records:
         for node_type, (first, stop) in record.result.types.items():
             types[node_type] = (types.get(node_type, (first, stop))[0], stop)
     return types

@@ -67,8 +67,8 @@ def make_lists(
     else:
         files, graph_records = whole_graph(engine, config, workspace)
         shards = shards_of_lists(ppr, sources.rows, plan.solver.seconds, engine.slots)
-        lists = solved = _solve_shards(engine, request, files, sources, shards)
-        largest_bound = max(record.result for record in solved)
+        lists = list_records = _solve_shards(engine, request, files, sources, shards)
+        largest_bound = max(record.result for record in list_records)
         records, counts = [*graph_records, *lists], {"largest_bound": largest_bound, "shards": shards}
     figures = ListFigures(
         lists=sources.rows,

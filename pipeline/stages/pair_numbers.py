@@ -57,26 +57,26 @@ class PairNumbersPayload:
     def of_files(
         cls,
         edges: Sequence[Location],
-        decayed: Sequence[Location],
+        decayed_pairs: Sequence[Location],
         places: Mapping[str, int],
         most_bytes: int,
         *,
         has_int64_ids: bool,
     ) -> PairNumbersPayload | None:
         """Return the input for some files; None where a task would hold more bytes, or ids lie too far apart."""
-        pairs, held, ranges = storage.rows_in(edges), 0, None
+        pairs, id_bytes, ranges = storage.rows_in(edges), 0, None
         if has_int64_ids:
             ends: dict[int, list[int]] = {place: [] for place in sorted(set(places.values()))}
             for column, place in places.items():
-                for file in (*edges, *decayed):
+                for file in (*edges, *decayed_pairs):
                     ends[place] += storage.bounds_of(file, column)
-            ranges = tuple(IdRange(min(one), max(one) - min(one) + 1) for one in ends.values())
-            held = sum(one.span for one in ranges) * _ID_BYTES
-        if pairs * _PAIR_BYTES + held > most_bytes:
+            ranges = tuple(IdRange(min(bounds), max(bounds) - min(bounds) + 1) for bounds in ends.values())
+            id_bytes = sum(ids.span for ids in ranges) * _ID_BYTES
+        if pairs * _PAIR_BYTES + id_bytes > most_bytes:
             return None
-        if ranges and any(one.span > min(_SPARSE * pairs, 2**31 - 1) for one in ranges):
+        if ranges and any(ids.span > min(_SPARSE * pairs, 2**31 - 1) for ids in ranges):
             return None
-        return cls(tuple(edges), tuple(decayed), places, ranges, most_bytes)
+        return cls(tuple(edges), tuple(decayed_pairs), places, ranges, most_bytes)
 
     def types(self) -> list[_TypeIds | _TypeTexts]:
         """Return the ids of each type, of which nothing is known yet."""
@@ -117,8 +117,8 @@ class _TypeIds(_TypeSums):
 
     def in_order(self) -> tuple[NDArray[np.signedinteger], pa.Array]:
         """Return the places of the ids that are there, and these ids, ascending."""
-        (there,) = self.is_there.nonzero()
-        return there, pa.array(there + self.low)
+        (places,) = self.is_there.nonzero()
+        return places, pa.array(places + self.low)
 
 
 class _TypeTexts(_TypeSums):
@@ -141,27 +141,27 @@ class _TypeTexts(_TypeSums):
 
     def in_order(self) -> tuple[NDArray[np.signedinteger], pa.Array]:
         order = self._codes.order()
-        there = order[self.is_there[order]]
-        return there, self._codes.texts.take(pa.array(there)).cast(pa.large_string())
+        places = order[self.is_there[order]]
+        return places, self._codes.texts.take(pa.array(places)).cast(pa.large_string())
 
 
 def number_pairs(payload: PairNumbersPayload, attempt: Attempt) -> bool:
     """Task: the nodes in order as "nodes", and the pairs in node numbers as "edges"; False where it can't hold them."""
     types = payload.types()
     src, dst = (types[place] for place in payload.places.values())
-    if (added := _add_up(payload, types, src, dst)) is None:
+    if (sums := _add_up(payload, types, src, dst)) is None:
         return False
-    places, is_unweighted = added
+    pair_places, is_unweighted = sums
     start = 0
     tables = []
     for place, of_type in enumerate(types):
-        there, ids = of_type.in_order()
-        of_type.number[there] = np.arange(start, start + there.size)
-        start += there.size
-        columns = [np.full(there.size, place), ids, of_type.degree[there], of_type.weight[there]]
+        places, ids = of_type.in_order()
+        of_type.number[places] = np.arange(start, start + places.size)
+        start += places.size
+        columns = [np.full(places.size, place), ids, of_type.degree[places], of_type.weight[places]]
         tables.append(pa.table(columns, _NODE_COLUMNS))
-    for some in _of_files(pa.concat_tables(tables)):
-        storage.write_parquet(attempt.path("nodes", "parquet"), some)
+    for nodes in _of_files(pa.concat_tables(tables)):
+        storage.write_parquet(attempt.path("nodes", "parquet"), nodes)
     # A column of one value takes next to nothing where the writer knows.
     constant = ("relation", "weight") if is_unweighted else ("relation",)
     row = 0
@@ -169,7 +169,7 @@ def number_pairs(payload: PairNumbersPayload, attempt: Attempt) -> bool:
         with storage.parquet_writer(attempt.path("edges", "parquet"), INDEXED_EDGES.schema, constant) as writer:
             for batch in storage.read_batches([file], ["weight"], _GROUP_ROWS):
                 rows = slice(row, row + batch.num_rows)
-                ends = (of_type.number[at[rows]] for of_type, at in zip((src, dst), places, strict=True))
+                ends = (of_type.number[at[rows]] for of_type, at in zip((src, dst), pair_places, strict=True))
                 arrays = [*map(pa.array, ends), pa.array(np.zeros(batch.num_rows, np.int64)), batch["weight"]]
                 writer.write_table(pa.Table.from_arrays(arrays, schema=INDEXED_EDGES.schema))
                 row = rows.stop
@@ -204,15 +204,15 @@ def _add_up(
     """
     pairs = storage.rows_in(payload.edges)
     places = np.empty(pairs, np.int32), np.empty(pairs, np.int32)
-    nobody, row, is_unweighted = np.empty(0, np.int32), 0, True
+    no_places, row, is_unweighted = np.empty(0, np.int32), 0, True
     src_id, dst_id = payload.places
     for batch in payload.batches(payload.edges, (src_id, dst_id, "weight")):
         at_src, at_dst = (column[row : row + batch.num_rows] for column in places)
         at_src[:], at_dst[:] = src.place(batch[src_id]), dst.place(batch[dst_id])
         weight = batch["weight"].to_numpy()
-        add_ends(at_src, nobody, weight, src.degree, src.weight)
+        add_ends(at_src, no_places, weight, src.degree, src.weight)
         # A self loop counts once, in the matrix and in the degree.
-        add_ends(at_dst, at_src if src is dst else nobody, weight, dst.degree, dst.weight)
+        add_ends(at_dst, at_src if src is dst else no_places, weight, dst.degree, dst.weight)
         is_unweighted = is_unweighted and bool((weight == ONE).all())
         row += batch.num_rows
         if pairs * _PAIR_BYTES + sum(of_type.nbytes for of_type in types) > payload.most_bytes:

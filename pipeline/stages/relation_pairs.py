@@ -114,9 +114,9 @@ class RelationRows:
             row_files, rows = [file.path for file in chunks], sum(chunk.rows for chunk in of_days)
             made_of = (self.night, self.rows, of_days, workspace, self.sources, str(id_type), self.weight_total)
             sums.append(write_sums(night_sums(self.relation, *made_of), workspace, self.number))
-        edges, decayed = self._write_pairs(engine, workspace, row_files, id_type)
-        _refuse_loss(rows, [*edges, *decayed])
-        of_edges, of_decayed = map(describe_engine_files, (edges, decayed))
+        edges, decayed_pairs = self._write_pairs(engine, workspace, row_files, id_type)
+        _refuse_loss(rows, [*edges, *decayed_pairs])
+        of_edges, of_decayed = map(describe_engine_files, (edges, decayed_pairs))
         return self._require_pairs(RelationPairs(of_edges, of_decayed, chunks, sums, rewrites))
 
     def figures(self, pairs: RelationPairs) -> PairFigures:
@@ -177,11 +177,11 @@ class RelationRows:
         # Weights that halve end at zero after 32 half-lives: no edge, but its nodes are still of this window.
         both = engine.write(sums, folder("pairs"), schema)
         pairs = engine.read(both, EDGES.schema.names, schema)
-        edges, decayed = (
+        edges, decayed_pairs = (
             engine.write(engine.where_positive(pairs, "weight", positive=positive), folder(name), schema)
             for name, positive in (("edges", True), ("decayed", False))
         )
-        return edges, decayed
+        return edges, decayed_pairs
 
     def _refuse_unusable(self, workspace: Workspace) -> None:
         counts, relation, key = self.rows.counts, self.relation, self.relation.section
