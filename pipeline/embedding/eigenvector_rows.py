@@ -18,7 +18,7 @@ _OTHERS = np.uint64(2**63)  # what parts the rows of their mixture from those of
 
 
 def reduced_columns(vectors: NDArray[np.float64], settings: Settings) -> NDArray[np.float64]:
-    """(l, rank) -> (l, dim): the leading columns, or all of them by a random rotation drawn from the seed.
+    """(l, rank) -> (l, dim): the leading columns, or all of them by a random rotation directions from the seed.
 
     The rotation has orthonormal columns: independent normal entries would add noise of their own, as much as
     dim / rank of what the rotation itself makes.
@@ -26,8 +26,8 @@ def reduced_columns(vectors: NDArray[np.float64], settings: Settings) -> NDArray
     rank = vectors.shape[1]
     if settings.embedding.reduction == "rotate" and rank > settings.dim:
         keys = np.arange(rank, dtype=np.uint64)
-        drawn = normal_projection(keys, settings.dim, settings.embedding.seed).astype(np.float64)
-        rotation, triangle = np.linalg.qr(drawn)
+        directions = normal_projection(keys, settings.dim, settings.embedding.seed).astype(np.float64)
+        rotation, triangle = np.linalg.qr(directions)
         return vectors @ (rotation * np.sign(np.diag(triangle)) * math.sqrt(rank / settings.dim))
     columns = np.zeros((len(vectors), settings.dim))
     count = min(rank, settings.dim)
@@ -50,9 +50,9 @@ def reduce_rows(rows: NDArray[np.float32], columns: NDArray[np.float64], setting
     is_noise = out_norms[short] <= ZERO_BELOW * out.noise_scale[short]
     outside = short[(in_leading <= ZERO_BELOW * norms[short]) | is_noise]
     if outside.size:
-        others = _columns_left_out(settings)
-        out.values[outside] = combine_columns(rows[outside], others)
-        out.noise_scale[outside] = noise_scales(rows[outside], others)
+        trailing = _columns_left_out(settings)
+        out.values[outside] = combine_columns(rows[outside], trailing)
+        out.noise_scale[outside] = noise_scales(rows[outside], trailing)
 
 
 def all_eigenvectors(rows: Rows, settings: Settings) -> Rows:
@@ -77,6 +77,6 @@ def noise_scales(rows: NDArray[np.float32], columns: NDArray[np.float64]) -> NDA
     norms = np.sqrt((columns * columns).sum(axis=1)).astype(np.float32)
     scales = np.empty(len(rows))
     for first in range(0, len(rows), _ROWS_AT_ONCE):  # which a cache holds
-        some = slice(first, first + _ROWS_AT_ONCE)
-        scales[some] = np.abs(rows[some]) @ norms
+        batch = slice(first, first + _ROWS_AT_ONCE)
+        scales[batch] = np.abs(rows[batch]) @ norms
     return scales

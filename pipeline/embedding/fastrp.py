@@ -157,43 +157,43 @@ class Classic(Method):
         weight = settings.embedding.self_influence
         total = Rows.zeros(local.size, settings.width)
         for first in range(0, local.size if weight else 0, _DRAWN_AT_ONCE):
-            some = slice(first, first + _DRAWN_AT_ONCE)
-            start_scale = _start_scale(block, local[some], settings)
-            whole = start_rows(block, local[some], start_scale, replace(settings, columns=None))
+            batch = slice(first, first + _DRAWN_AT_ONCE)
+            start_scale = _start_scale(block, local[batch], settings)
+            whole = start_rows(block, local[batch], start_scale, replace(settings, columns=None))
             norms = row_norms(whole)
-            noise_scales = start_noise_scales(block, local[some], start_scale, settings)
+            noise_scales = start_noise_scales(block, local[batch], start_scale, settings)
             if settings.embedding.normalize_powers:
                 scale = weight * unit_or_zero_scales(norms, noise_scales)
-                total.noise_scale[some] = np.where(scale > 0, weight, 0.0)
+                total.noise_scale[batch] = np.where(scale > 0, weight, 0.0)
             else:
                 scale = np.full(len(norms), weight)
-                total.noise_scale[some] = weight * np.maximum(norms, noise_scales)
+                total.noise_scale[batch] = weight * np.maximum(norms, noise_scales)
             columns = whole[:, settings.first_column : settings.first_column + settings.width]
-            add_scaled(total.values[some], np.ascontiguousarray(columns), scale)
+            add_scaled(total.values[batch], np.ascontiguousarray(columns), scale)
         return total
 
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         return Rows.zeros(local.size, 0) if settings.is_shard else self.initial_total(block, local, settings)
 
-    def power_sum(self, carried: Rows, number: int, settings: Settings) -> PowerSum | None:
+    def power_sum(self, carried_rows: Rows, number: int, settings: Settings) -> PowerSum | None:
         """Return N where X_(number + 1) is, as it is made, what is added and what the next round multiplies."""
         embedding, is_last = settings.embedding, number == self.rounds(settings) - 1
         if settings.is_shard or embedding.boundary_dtype != "float32" or embedding.transition != "random_walk":
             return None
         weights = embedding.iteration_weights
         is_first = not any(weights[:number]) and not embedding.self_influence
-        return PowerSum(carried, weights[number], embedding.normalize_powers, is_first, is_last)
+        return PowerSum(carried_rows, weights[number], embedding.normalize_powers, is_first, is_last)
 
-    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+    def carry(self, carried_rows: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Add X_(number + 1) to N, where all columns are here; N is the result."""
         self.round_entries(rows, number, settings)
         if settings.is_shard:
             return rows
         if self.needs_noise_scales(number, settings):
             factor, growth = self.weigh(rows, number, settings, row_norms)
-            add_scaled(carried.values, rows.values, factor)
-            carried.noise_scale[:] += growth
-        return carried if number == self.rounds(settings) - 1 else rows
+            add_scaled(carried_rows.values, rows.values, factor)
+            carried_rows.noise_scale[:] += growth
+        return carried_rows if number == self.rounds(settings) - 1 else rows
 
     def rows_of_attributes(self, rows: Rows, settings: Settings) -> Rows:
         """Return w f(x), with f as for powers and w = ``self_influence``, or 1 where that is 0."""
@@ -234,9 +234,9 @@ def _standardize(
     deviation: NDArray[np.float64],
 ) -> None:
     for first in range(0, len(values), _STANDARDIZED_AT_ONCE):
-        some = values[first : first + _STANDARDIZED_AT_ONCE]
-        counted = is_counted[first : first + _STANDARDIZED_AT_ONCE]
-        some[counted] = (some[counted] - mean) / deviation  # in float64, rounded once
+        batch = values[first : first + _STANDARDIZED_AT_ONCE]
+        is_in = is_counted[first : first + _STANDARDIZED_AT_ONCE]
+        batch[is_in] = (batch[is_in] - mean) / deviation  # in float64, rounded once
 
 
 def _powers_cancel(embedding: EmbeddingConfig) -> str:

@@ -111,7 +111,7 @@ def leading_eigenvectors(
     for _, _, after in rounds_of_block(block, settings, sink):
         settings = after
     method = method_for(settings)
-    ((role, node_ix, subspace),) = sink.held
+    ((role, node_ix, subspace),) = sink.emitted_rows
     rank = int(np.count_nonzero(settings.facts["eigenvalues"]))
     rows = method.reduce(subspace, node_ix, settings, role).values[:, :rank]
     return node_ix, np.ascontiguousarray(rows), BasisResult(rank, float(settings.facts["residual"][0]))

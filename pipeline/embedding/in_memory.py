@@ -86,8 +86,8 @@ def embed_in_memory(block: Block, settings: Settings, sides: Sides | None = None
         rows = final
     elif len(final.values):
         (memory or table).emit(first, final)
-    for role, node_ix, held in memory.held if memory else ():
-        table.emit_some(node_ix, method.reduce(held, node_ix, settings, role), role)
+    for role, node_ix, rows_of_role in memory.emitted_rows if memory else ():
+        table.emit_some(node_ix, method.reduce(rows_of_role, node_ix, settings, role), role)
     strength = np.zeros(settings.graph.nodes)
     strength[block.node_ix] = block.strength
     sums = ColumnSums(*column_sums(rows.values, strength > 0)) if settings.embedding.standardize_columns else None

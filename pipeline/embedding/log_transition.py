@@ -89,10 +89,10 @@ class LogTransition(Plain):
         return 2 * self.width(1, settings)
 
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
-        carried = Rows.zeros(local.size, self.carry_width(settings))
+        carried_rows = Rows.zeros(local.size, self.carry_width(settings))
         columns = self.width(1, settings) - 1
-        carried.values[:, :columns] = normal_projection(block.node_key[local], columns, settings.embedding.seed)
-        return carried
+        carried_rows.values[:, :columns] = normal_projection(block.node_key[local], columns, settings.embedding.seed)
+        return carried_rows
 
     def multiply(
         self, multiplier: Multiplier, x: NDArray[np.float32], number: int, settings: Settings, sink: Sink
@@ -114,21 +114,21 @@ class LogTransition(Plain):
         of_logs = replace(multiplier, block=replace(block, edge_weight=logs))
         return step_of_nodes(of_logs, combine_columns(x, settings.facts["transform"]))
 
-    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+    def carry(self, carried_rows: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Take momentum into the products, and put c behind every row that is multiplied by F next."""
         raise_fading_rows(rows.values)
         width, last = self.width(1, settings), self._last_product(settings)
         if number > last:
             return rows
         if number == 0:
-            carried.values[:, width - 1] = rows.values[:, 0]
-            return Rows(carried.values[:, :width].copy(), np.zeros(len(rows.values)))
-        before = add_momentum(rows, carried, settings.facts if number < last else {})
-        rows.values[:, -1] = carried.values[:, width - 1]
-        carried.values[:, :width], carried.values[:, width:] = rows.values, before
+            carried_rows.values[:, width - 1] = rows.values[:, 0]
+            return Rows(carried_rows.values[:, :width].copy(), np.zeros(len(rows.values)))
+        before = add_momentum(rows, carried_rows, settings.facts if number < last else {})
+        rows.values[:, -1] = carried_rows.values[:, width - 1]
+        carried_rows.values[:, :width], carried_rows.values[:, width:] = rows.values, before
         return rows
 
-    def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
+    def local_facts(self, rows: Rows, carried_rows: Rows, number: int, settings: Settings) -> Facts:
         if number > self._last_product(settings):
             return {}
         facts = {"gram": gram(np.ascontiguousarray(rows.values[:, :-1]))}

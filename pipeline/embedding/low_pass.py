@@ -100,15 +100,17 @@ class LowPass(TwoTower):
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         return initial_terms(start_rows(block, local, None, settings))
 
-    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+    def carry(self, carried_rows: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Turn P T_k into T_k+1 and add it to the sum, which goes on after the last degree."""
         degree = settings.embedding.filter_degree
         if number < degree:
             weights = step_coefficients(degree, self.cut(settings))
             factors = self.factors(number, settings)
-            next_term(rows.values, carried.values, factors, (weights[0] if number == 0 else 0.0, weights[number + 1]))
+            next_term(
+                rows.values, carried_rows.values, factors, (weights[0] if number == 0 else 0.0, weights[number + 1])
+            )
             if number == degree - 1:
-                rows.values[:] = carried.values[:, : settings.width]
+                rows.values[:] = carried_rows.values[:, : settings.width]
         self.round_entries(rows, number, settings)
         return rows
 

@@ -93,11 +93,11 @@ class Method(ABC):
         """Return what homes carry before the first round, for some local rows."""
         return Rows.zeros(local.size, self.carry_width(settings))
 
-    def power_sum(self, carried: Rows, number: int, settings: Settings) -> PowerSum | None:
+    def power_sum(self, carried_rows: Rows, number: int, settings: Settings) -> PowerSum | None:
         """Return the sum that a block's rows, all of them complete, are added to as they are made; None: by `carry`."""
         return None
 
-    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+    def carry(self, carried_rows: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Update the carried rows from complete rows, in place; return the next round's rows, or the result.
 
         The next round's rows are rounded here to the type in which they are exchanged.
@@ -117,7 +117,7 @@ class Method(ABC):
         """Return the rows of nodes without edges before ``finish``, from their start rows, which may be overwritten."""
         return rows
 
-    def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
+    def local_facts(self, rows: Rows, carried_rows: Rows, number: int, settings: Settings) -> Facts:
         """Return what complete rows contribute to the facts, after :meth:`carry`."""
         return {}
 

@@ -16,16 +16,16 @@ from pipeline.embedding.rows import Rows
 from pipeline.kernels.subspace import Basis, combine_columns
 
 
-def add_momentum(rows: Rows, carried: Rows, facts: Facts) -> NDArray[np.float32]:
+def add_momentum(rows: Rows, carried_rows: Rows, facts: Facts) -> NDArray[np.float32]:
     """Take β Z_r-1 off complete rows of A Z_r, in place; return the rows of Z_r, which homes carry on.
 
     Parameters
     ----------
-    carried : beside each other, the rows that Z_r was made of by the facts' ``transform``, and Z_r-1 in the coordinates
-        of these. Before there is a transform, both are as they are, and there is no momentum.
+    carried_rows : beside each other, the rows that Z_r was made of by the facts' ``transform``, and Z_r-1 in their
+        coordinates. Before there is a transform, both are as they are, and there is no momentum.
     """
     width = rows.values.shape[1]
-    current, before = carried.values[:, :width], carried.values[:, width:]
+    current, before = carried_rows.values[:, :width], carried_rows.values[:, width:]
     if "transform" not in facts:
         return current.copy()
     if facts["momentum"][0]:

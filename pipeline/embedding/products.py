@@ -182,7 +182,7 @@ def step_of_nodes(multiplier: Multiplier, x: Operand) -> Rows:
 
 def scale_operand(x: Operand, scale: NDArray[np.float64]) -> Operand:
     """Return rows times a factor each, in place where they are no signs."""
-    return x.scaled(scale) if isinstance(x, SignRows) else scale_rows(x, scale, out=x)
+    return x.scale_by(scale) if isinstance(x, SignRows) else scale_rows(x, scale, out=x)
 
 
 def scale_both(rows: Rows, scale: NDArray[np.float64]) -> None:

@@ -41,7 +41,7 @@ class PartRoundPayload(PartPayload):
     number: int
     wants_rows: bool
     inbox: tuple[RowSlice, ...]
-    carried: tuple[Location, ...] = ()  # what the part's homes carry from the last round
+    carried_rows: tuple[Location, ...] = ()  # what the part's homes carry from the last round
     state: tuple[Location, ...] = ()  # the part's own rows of the last round
 
 
@@ -78,8 +78,8 @@ def embed_block(payload: BlockPayload, attempt: Attempt) -> PartResult:
     if memory:
         if not method.is_one_way(method.rounds(settings) - 1, settings):
             memory.emit(first, final)
-        for role, node_ix, held in memory.held:
-            files.emit_some(node_ix, method.reduce(held, node_ix, settings, role), role)
+        for role, node_ix, rows_of_role in memory.emitted_rows:
+            files.emit_some(node_ix, method.reduce(rows_of_role, node_ix, settings, role), role)
         return result
     files.emit(first, final)
     at_home = take(final, np.flatnonzero(block.home[first:stop] == block.part_id))
@@ -97,7 +97,7 @@ def rounds_of_block(
     method = method_for(settings)
     first, stop = method.exchanged_range(block, settings)
     strength = block.strength[first:stop]
-    carried = method.initial_carry(block, np.arange(first, stop), settings)
+    carried_rows = method.initial_carry(block, np.arange(first, stop), settings)
     x = _start(method, block, settings)
     buffers, row_scales = Buffers(), method.row_scales(strength, settings)
     norms_of_x: NDArray[np.float64] | None = None
@@ -106,15 +106,15 @@ def rounds_of_block(
         if norms_of_x is not None:
             needs_norms = method.needs_noise_scales(number, settings)
             of_round = functools.partial(_norms_at_hand, norms_of_x if needs_norms else None)
-        power_sum = method.power_sum(carried, number, settings)
+        power_sum = method.power_sum(carried_rows, number, settings)
         multiplier = Multiplier(block, of_round, row_scales, buffers, settings.reads_halves, power_sum)
         rows = method.multiply(multiplier, x, number, settings, sink)
         facts: Facts
         if method.is_one_way(number, settings):
             facts = sink.facts
         else:
-            rows = method.carry(carried, rows, number, settings) if power_sum is None else rows
-            facts = {**sink.facts, **method.local_facts(rows, carried, number, settings)}
+            rows = method.carry(carried_rows, rows, number, settings) if power_sum is None else rows
+            facts = {**sink.facts, **method.local_facts(rows, carried_rows, number, settings)}
         settings = settings.with_facts(method.reduce_facts(number, [facts], settings))
         yield number, rows, settings
         if rows.values is not x and not isinstance(x, SignRows):
@@ -160,9 +160,9 @@ def sum_partials(payload: PartRoundPayload, attempt: Attempt) -> PartResult:
     split = split_rows(block, settings)
     width = method_for(settings).width(payload.number, settings)
     sums, noise_scale = np.zeros((split.size, width)), np.zeros(split.size)
-    for here, share in arrivals(payload.inbox, block.node_ix[split]):
-        add_rows(sums, here, share.values)
-        noise_scale[here] += share.noise_scale
+    for positions, share in arrivals(payload.inbox, block.node_ix[split]):
+        add_rows(sums, positions, share.values)
+        noise_scale[positions] += share.noise_scale
     rows = Rows(sums.astype(np.float32), noise_scale)
     del sums
     return _finish_round(attempt, block, split, rows, FileSink(attempt, settings, block), payload, settings)
@@ -188,8 +188,8 @@ def split_rows(block: Block, settings: Settings) -> NDArray[np.int64]:
 
 def arrivals(inbox: Sequence[RowSlice], node_ix: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
     """Yield rows that were sent, with their positions among ascending node numbers."""
-    for one in inbox:
-        for sent_ix, rows in row_files.read_slice(one.file, one.first_batch, one.batches):
+    for row_slice in inbox:
+        for sent_ix, rows in row_files.read_slice(row_slice.file, row_slice.first_batch, row_slice.batches):
             yield np.searchsorted(node_ix, sent_ix), rows
 
 
@@ -205,18 +205,18 @@ def send_partials(
     method = method_for(settings)
     first, stop = method.exchanged_range(block, settings)
     node_ix, kind, home = block.node_ix[first:stop], block.kind[first:stop], block.home[first:stop]
-    shared = np.flatnonzero((kind == RowKind.SPLIT) | (kind == RowKind.COPY))
-    slices = {int(part): shared[home[shared] == part] for part in np.unique(home[shared])}
+    shared_rows = np.flatnonzero((kind == RowKind.SPLIT) | (kind == RowKind.COPY))
+    slices = {int(part): shared_rows[home[shared_rows] == part] for part in np.unique(home[shared_rows])}
     own = {block.part_id: slices.pop(block.part_id)} if block.part_id in slices else {}
     has_noise_scale = method.needs_noise_scales(number, settings) and not settings.is_shard
     form = _format(product, settings, has_noise_scale=has_noise_scale, dtype=settings.embedding.boundary_dtype)
     own_form = _format(product, settings, has_noise_scale=has_noise_scale)
-    written: dict[str, FileSlices] = {
+    files: dict[str, FileSlices] = {
         role: (row_files.write_slices(attempt.path(role, BATCHES), of_role, node_ix, product, form_of_role),)
         for role, of_role, form_of_role in (("partials", slices, form), ("home_partials", own, own_form))
         if of_role
     }
-    return written, _traffic(slices, form)
+    return files, _traffic(slices, form)
 
 
 def sums_of(rows: Rows, settings: Settings) -> ColumnSums | None:
@@ -253,16 +253,16 @@ def _norms(attempt: Attempt, method: Method, number: int, settings: Settings) ->
 def _collect_rows(payload: PartRoundPayload, node_ix: NDArray[np.int64], settings: Settings) -> NDArray[np.float32]:
     """Bring the rows of the last round together: a part's own, and those that others sent."""
     x = aligned_empty((node_ix.size, method_for(settings).width(payload.number, settings)))
-    filled = 0
+    row_count = 0
     for file in payload.state:
         for own_ix, own in row_files.read_rows(file):
             scatter_rows(own.values, np.searchsorted(node_ix, own_ix), x)
-            filled += own_ix.size
-    for here, sent in arrivals(payload.inbox, node_ix):
-        scatter_rows(sent.values, here, x)
-        filled += here.size
-    if filled != node_ix.size:
-        raise RuntimeError(f"{filled} rows arrived for {node_ix.size} local nodes: routes and blocks disagree")
+            row_count += own_ix.size
+    for positions, rows in arrivals(payload.inbox, node_ix):
+        scatter_rows(rows.values, positions, x)
+        row_count += positions.size
+    if row_count != node_ix.size:
+        raise RuntimeError(f"{row_count} rows arrived for {node_ix.size} local nodes: routes and blocks disagree")
     return x
 
 
@@ -297,17 +297,19 @@ def _finish_round(
     method, number, result = method_for(settings), payload.number, PartResult(block.part_id)
     node_ix, is_last = block.node_ix[local], number == method.rounds(settings) - 1
     method.scale_complete(rows, block.strength[local], settings)
-    carried = _carried_rows(payload, block, local, settings)
-    rows = method.carry(carried, rows, number, settings)
-    _write_facts(attempt, {**sink.facts, **method.local_facts(rows, carried, number, settings)})
+    carried_rows = _carried_rows(payload, block, local, settings)
+    rows = method.carry(carried_rows, rows, number, settings)
+    _write_facts(attempt, {**sink.facts, **method.local_facts(rows, carried_rows, number, settings)})
     writes_powers = method.keeps_total and settings.is_shard
     if writes_powers and method.needs_noise_scales(number, settings):
         _write_power(attempt, node_ix, rows, number, settings)
     elif not is_last:
         _write_state(attempt, node_ix, rows, number, settings)
     if not is_last:
-        if carried.values.shape[1]:
-            row_files.write_rows(attempt.path("carried", BATCHES), node_ix, carried, RowFormat(carried.values.shape[1]))
+        if carried_rows.values.shape[1]:
+            row_files.write_rows(
+                attempt.path("carried", BATCHES), node_ix, carried_rows, RowFormat(carried_rows.values.shape[1])
+            )
         slices, traffic = _send_totals(attempt, block, node_ix, rows, settings)
         return replace(result, slices={"outbox": (slices,)}, totals=traffic)
     if writes_powers or not payload.wants_rows:
@@ -321,25 +323,25 @@ def _carried_rows(payload: PartRoundPayload, block: Block, local: NDArray[np.int
     method, node_ix = method_for(settings), block.node_ix[local]
     if payload.number == 0:
         return method.initial_carry(block, local, settings)
-    carried = Rows.zeros(node_ix.size, method.carry_width(settings))
-    for file in payload.carried:
+    carried_rows = Rows.zeros(node_ix.size, method.carry_width(settings))
+    for file in payload.carried_rows:
         for file_ix, rows in row_files.read_rows(file):
-            here = np.searchsorted(node_ix, file_ix)
-            carried.values[here] = rows.values
-            carried.noise_scale[here] = rows.noise_scale
-    return carried
+            positions = np.searchsorted(node_ix, file_ix)
+            carried_rows.values[positions] = rows.values
+            carried_rows.noise_scale[positions] = rows.noise_scale
+    return carried_rows
 
 
 def _send_totals(
     attempt: Attempt, block: Block, node_ix: NDArray[np.int64], rows: Rows, settings: Settings
 ) -> tuple[dict[int, tuple[int, int]], Traffic]:
     """Write a slice of finished rows for each part that reads some."""
-    wanted = {}
+    rows_for = {}
     for receiver, route in block.routes.items():
         position = np.searchsorted(node_ix, block.node_ix[route])
         is_here = np.append(node_ix, -1)[position] == block.node_ix[route]
         if is_here.any():
-            wanted[receiver] = position[is_here]
+            rows_for[receiver] = position[is_here]
     form = _format(rows, settings, has_noise_scale=False, dtype=settings.embedding.boundary_dtype)
-    slices = row_files.write_slices(attempt.path("outbox", BATCHES), wanted, node_ix, rows, form)
-    return slices, _traffic(wanted, form)
+    slices = row_files.write_slices(attempt.path("outbox", BATCHES), rows_for, node_ix, rows, form)
+    return slices, _traffic(rows_for, form)

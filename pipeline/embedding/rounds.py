@@ -198,7 +198,7 @@ class _Waves:
                 number,
                 self.wants_rows,
                 inbox=slices_for(block.part_id, [*products, *homes], "outbox"),
-                carried=tuple(product.paths("carried")),
+                carried_rows=tuple(product.paths("carried")),
                 state=tuple(record.file("state") for record in (product, home_of.get(block.part_id)) if record),
             )
             for block, product in zip(self.blocks, products, strict=True)
@@ -212,7 +212,7 @@ class _Waves:
         before: Sequence[TaskRecord[PartResult]],
     ) -> list[PartRoundPayload]:
         """Return what the second wave of a round is handed: partial rows, and what these homes carry."""
-        carried = {record.result.part_id: tuple(record.paths("carried")) for record in before}
+        carried_rows = {record.result.part_id: tuple(record.paths("carried")) for record in before}
         return [
             PartRoundPayload(
                 block,
@@ -220,7 +220,7 @@ class _Waves:
                 number,
                 self.wants_rows,
                 inbox=partials_for(block.part_id, products),
-                carried=carried.get(block.part_id, ()),
+                carried_rows=carried_rows.get(block.part_id, ()),
             )
             for block in homes_of(self.blocks)
         ]

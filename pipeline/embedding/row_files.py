@@ -112,15 +112,15 @@ def _batch_of(
     if form.width:
         # Consecutive rows are written where they are; others are gathered.
         if int(index[-1]) - int(index[0]) == index.size - 1:
-            chosen = rows.values[int(index[0]) : int(index[-1]) + 1]
+            rows_to_write = rows.values[int(index[0]) : int(index[-1]) + 1]
         else:
-            chosen = np.empty((index.size, rows.values.shape[1]), np.float32)
-            gather_rows(rows.values, index, chosen)
+            rows_to_write = np.empty((index.size, rows.values.shape[1]), np.float32)
+            gather_rows(rows.values, index, rows_to_write)
         if form.dtype == "float32":
-            flat = pa.array(chosen.reshape(-1))
+            flat = pa.array(rows_to_write.reshape(-1))
             columns.append(pa.FixedSizeListArray.from_arrays(flat, type=schema.field("row").type))
         else:
-            codes, scales = encode_rows(chosen, form.dtype)
+            codes, scales = encode_rows(rows_to_write, form.dtype)
             columns += [_bytes_of(scales, schema.field("scales").type), _bytes_of(codes, schema.field("codes").type)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -136,10 +136,10 @@ def _stored_noise_scales(noise_scale: NDArray[np.float64], dtype: str) -> NDArra
     return ((bits + np.uint32(0x8000)) >> np.uint32(16)).astype(np.uint16)
 
 
-def _decoded_noise_scales(stored: NDArray[Any]) -> NDArray[np.float64]:
-    if stored.dtype == np.float64:
-        return stored
-    return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+def _decoded_noise_scales(codes: NDArray[Any]) -> NDArray[np.float64]:
+    if codes.dtype == np.float64:
+        return codes
+    return (codes.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
 
 
 def _bytes_of(matrix: NDArray[Any], kind: pa.DataType) -> pa.Array:
@@ -190,14 +190,14 @@ class RowReader:
 
     def fill(self, first_ix: int, rows: Rows, has_row: NDArray[np.bool_] | None = None) -> None:
         """Put what the file knows of the nodes from ``first_ix`` on into rows of all columns; mark which it knows."""
-        for node_ix, some in self.between(first_ix, first_ix + len(rows.values)):
-            here = node_ix - first_ix
-            width = some.values.shape[1]
+        for node_ix, file_rows in self.between(first_ix, first_ix + len(rows.values)):
+            positions = node_ix - first_ix
+            width = file_rows.values.shape[1]
             if has_row is not None:
-                has_row[here] = True
+                has_row[positions] = True
             if width == rows.values.shape[1]:
-                scatter_rows(some.values, here, rows.values)
+                scatter_rows(file_rows.values, positions, rows.values)
             elif width:
-                rows.values[here, self._first_column : self._first_column + width] = some.values
+                rows.values[positions, self._first_column : self._first_column + width] = file_rows.values
             if self._has_noise_scale:
-                rows.noise_scale[here] = some.noise_scale
+                rows.noise_scale[positions] = file_rows.noise_scale

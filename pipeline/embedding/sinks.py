@@ -65,10 +65,10 @@ class MemorySink(Sink):
 
     def __init__(self, settings: Settings, block: Block) -> None:
         super().__init__(settings, block)
-        self.held: list[tuple[str, NDArray[np.int64], Rows]] = []
+        self.emitted_rows: list[tuple[str, NDArray[np.int64], Rows]] = []
 
     def emit_some(self, node_ix: NDArray[np.int64], rows: Rows, role: str = "rows") -> None:
-        self.held.append((role, node_ix, rows))
+        self.emitted_rows.append((role, node_ix, rows))
 
 
 class TableSink(Sink):

@@ -55,8 +55,8 @@ class Bipartite(SubspaceIteration):
         """Emit M Z and Z; report Z^T (P - γ diag(P)) Z."""
         block = multiplier.block
         sides = TwoSides.of(block, settings)
-        scaled = scale_rows(z, sides.to_item, out)
-        users = sides.users_of(multiplier, scaled)
+        scaled_rows = scale_rows(z, sides.to_item, out)
+        users = sides.users_of(multiplier, scaled_rows)
         operator = gram(users.values)
         size = np.trace(operator) / len(operator)
         if settings.no_return:
@@ -64,7 +64,7 @@ class Bipartite(SubspaceIteration):
         sink.report_facts({"operator": operator, "size": np.array([size])})
         sink.emit(sides.users[0], users)
         sink.emit(sides.items[0], Rows(z, np.zeros(len(z))))
-        sink.emit(sides.items[0], Rows(scaled, np.zeros(len(z))), FOLD_IN)
+        sink.emit(sides.items[0], Rows(scaled_rows, np.zeros(len(z))), FOLD_IN)
         sink.emit(sides.items[0], Rows(z, np.zeros(len(z))), SUBSPACE)
 
     def report(self, settings: Settings) -> dict[str, Any]:
@@ -125,10 +125,10 @@ class Plain(SubspaceIteration):
         add_scaled(product.values, z, settings.embedding.shift * (block.home == block.part_id))
         return product
 
-    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+    def carry(self, carried_rows: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Scale up rows that would fade away, before momentum is taken."""
         raise_fading_rows(rows.values)
-        return super().carry(carried, rows, number, settings)
+        return super().carry(carried_rows, rows, number, settings)
 
     def close(
         self, multiplier: Multiplier, z: NDArray[np.float32], out: NDArray[np.float32], settings: Settings, sink: Sink
@@ -157,9 +157,9 @@ class Plain(SubspaceIteration):
     ) -> Rows:
         offset = settings.embedding.degree_offset * settings.graph.mean_strength
         to_root = power_or_zero(multiplier.block.strength + offset, -0.5)
-        scaled = scale_rows(z, to_root, multiplier.buffers.take(z.shape))
-        product = multiplier.multiply(scaled, out, 0, 0, to_root)
-        multiplier.buffers.give(scaled)
+        scaled_rows = scale_rows(z, to_root, multiplier.buffers.take(z.shape))
+        product = multiplier.multiply(scaled_rows, out, 0, 0, to_root)
+        multiplier.buffers.give(scaled_rows)
         return product
 
 

@@ -65,18 +65,18 @@ class Largest(TwoTower):
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         return Rows(np.ones((local.size, 2), np.float32), np.zeros(local.size))
 
-    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+    def carry(self, carried_rows: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Keep x beside the rows that follow from it."""
-        carried.values[:, 0] = carried.values[:, 1]
-        carried.values[:, 1] = rows.values[:, 0]
+        carried_rows.values[:, 0] = carried_rows.values[:, 1]
+        carried_rows.values[:, 1] = rows.values[:, 0]
         return rows
 
-    def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
-        before = carried.values[:, 0].astype(np.float64)
+    def local_facts(self, rows: Rows, carried_rows: Rows, number: int, settings: Settings) -> Facts:
+        before = carried_rows.values[:, 0].astype(np.float64)
         if number:
             before /= settings.facts["largest"][0]
         is_alive = before > 0
-        ratio = carried.values[is_alive, 1] / before[is_alive]
+        ratio = carried_rows.values[is_alive, 1] / before[is_alive]
         return {"ratio": np.array([ratio.max(initial=0.0)])}
 
     def reduce_facts(self, number: int, local: Sequence[Facts], settings: Settings) -> Facts:
@@ -123,25 +123,27 @@ class Spectrum(TwoTower):
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         return initial_terms(_probes(block.node_key[local], settings))
 
-    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+    def carry(self, carried_rows: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Turn A T_k into T_k+1."""
-        next_term(rows.values, carried.values, self.factors(number, settings), (0.0, 0.0))
+        next_term(rows.values, carried_rows.values, self.factors(number, settings), (0.0, 0.0))
         return rows
 
-    def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
+    def local_facts(self, rows: Rows, carried_rows: Rows, number: int, settings: Settings) -> Facts:
         """Return (T_k+1, T_k+1), (T_k+1, T_k) and (T_k, T_k)."""
-        current, before = (np.ascontiguousarray(carried.values[:, n * _PROBES : (n + 1) * _PROBES]) for n in (1, 2))
+        current, before = (
+            np.ascontiguousarray(carried_rows.values[:, n * _PROBES : (n + 1) * _PROBES]) for n in (1, 2)
+        )
         pairs = ((current, current), (current, before), (before, before))
         return {"products": np.array([paired_sum(x, y) for x, y in pairs])}
 
     def reduce_facts(self, number: int, local: Sequence[Facts], settings: Settings) -> Facts:
         """Return the moments so far; after the last round, the cut."""
-        squared, crossed, first = sum((facts["products"] for facts in local), start=np.zeros(3)) / _PROBES
+        own_product, cross_product, first = sum((facts["products"] for facts in local), start=np.zeros(3)) / _PROBES
         if number == 0:
-            moments = [first, crossed, 2.0 * squared - first]
+            moments = [first, cross_product, 2.0 * own_product - first]
         else:
             earlier = settings.facts["moments"].tolist()
-            moments = [*earlier, 2.0 * crossed - earlier[1], 2.0 * squared - earlier[0]]
+            moments = [*earlier, 2.0 * cross_product - earlier[1], 2.0 * own_product - earlier[0]]
         facts = {**settings.facts, "moments": np.array(moments)}
         if number == self.rounds(settings) - 1:
             facts["cut"] = np.array([cut_above(moments, settings.embedding.rank)])

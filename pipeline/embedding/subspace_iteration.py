@@ -68,20 +68,20 @@ class SubspaceIteration(Method):
 
     def initial_carry(self, block: Block, local: NDArray[np.int64], settings: Settings) -> Rows:
         """Return the random rows, and nothing before them."""
-        carried = Rows.zeros(local.size, self.carry_width(settings))
+        carried_rows = Rows.zeros(local.size, self.carry_width(settings))
         if settings.embedding.accelerate:
             width = self.width(0, settings)
-            carried.values[:, :width] = normal_projection(block.node_key[local], width, settings.embedding.seed)
-        return carried
+            carried_rows.values[:, :width] = normal_projection(block.node_key[local], width, settings.embedding.seed)
+        return carried_rows
 
-    def carry(self, carried: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
+    def carry(self, carried_rows: Rows, rows: Rows, number: int, settings: Settings) -> Rows:
         """Take momentum into the product, but into the last one, which Rayleigh-Ritz and its figures are of."""
         if not settings.embedding.accelerate:
-            return super().carry(carried, rows, number, settings)
-        before = add_momentum(rows, carried, {} if self.is_one_way(number + 1, settings) else settings.facts)
+            return super().carry(carried_rows, rows, number, settings)
+        before = add_momentum(rows, carried_rows, {} if self.is_one_way(number + 1, settings) else settings.facts)
         self.round_entries(rows, number, settings)
         width = rows.values.shape[1]
-        carried.values[:, :width], carried.values[:, width:] = rows.values, before
+        carried_rows.values[:, :width], carried_rows.values[:, width:] = rows.values, before
         return rows
 
     def multiply(
@@ -114,7 +114,7 @@ class SubspaceIteration(Method):
     ) -> None:
         """Emit the rows that will be reduced, and report the block's share of Z^T A Z; ``out`` is to work in."""
 
-    def local_facts(self, rows: Rows, carried: Rows, number: int, settings: Settings) -> Facts:
+    def local_facts(self, rows: Rows, carried_rows: Rows, number: int, settings: Settings) -> Facts:
         """Return Y^T Y of some rows, if it is read."""
         return {"gram": np.zeros((0, 0)) if self._rests(number, settings) else gram(rows.values)}
 
@@ -227,8 +227,8 @@ def noise_share(columns: int, settings: Settings) -> float:
 
 def sum_of(local: Sequence[Facts], name: str) -> NDArray[np.float64]:
     """Add up a fact of the tasks that report it, in their order."""
-    first, *others = (facts[name] for facts in local if name in facts)
+    first, *further = (facts[name] for facts in local if name in facts)
     total = first + 0.0  # no zero is negative
-    for one in others:
-        total = total + one
+    for value in further:
+        total = total + value
     return total

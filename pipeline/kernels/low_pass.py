@@ -66,29 +66,29 @@ def _jackson(degree: int) -> list[float]:
 
 def next_term(
     product: NDArray[np.float32],
-    kept: NDArray[np.float32],
+    state: NDArray[np.float32],
     factors: tuple[float, float, float],
     weights: tuple[float, float],
 ) -> None:
     """One step of the three-term recurrence, with its sum, in place.
 
-    With the columns of ``kept`` in thirds (sum, T_k, T_k-1): T_k+1 = f0 * product + f1 * T_k + f2 * T_k-1 goes to
-    ``product``, the sum grows by w0 * T_k + w1 * T_k+1, and ``kept`` becomes (sum, T_k+1, T_k). In float64, each
+    With the columns of ``state`` in thirds (sum, T_k, T_k-1): T_k+1 = f0 * product + f1 * T_k + f2 * T_k-1 goes to
+    ``product``, the sum grows by w0 * T_k + w1 * T_k+1, and ``state`` becomes (sum, T_k+1, T_k). In float64, each
     entry rounded once.
 
     Parameters
     ----------
-    product : (n, width) float32, C-contiguous: A T_k. kept : (n, 3 * width) float32, C-contiguous.
+    product : (n, width) float32, C-contiguous: A T_k. state : (n, 3 * width) float32, C-contiguous.
     """
-    if kept.shape != (len(product), 3 * product.shape[1]):
-        raise ValueError(f"kept has shape {kept.shape}; it must be {(len(product), 3 * product.shape[1])}")
-    _next_term(product, kept, *factors, *weights)
+    if state.shape != (len(product), 3 * product.shape[1]):
+        raise ValueError(f"state has shape {state.shape}; it must be {(len(product), 3 * product.shape[1])}")
+    _next_term(product, state, *factors, *weights)
 
 
 @kernel
 def _next_term(
     product: OutMatrix[np.float32],
-    kept: OutMatrix[np.float32],
+    state: OutMatrix[np.float32],
     of_product: float,
     of_current: float,
     of_previous: float,
@@ -100,17 +100,17 @@ def _next_term(
     terms, sums = np.empty(width, np.float32), np.empty(width, np.float32)
     for i in range(len(product)):
         for col in range(width):
-            current = np.float64(kept[i, width + col])
-            previous = np.float64(kept[i, 2 * width + col])
+            current = np.float64(state[i, width + col])
+            previous = np.float64(state[i, 2 * width + col])
             term = np.float32(of_product * np.float64(product[i, col]) + of_current * current + of_previous * previous)
             terms[col] = term
-            sums[col] = np.float32(np.float64(kept[i, col]) + weight_current * current + weight_next * term)
+            sums[col] = np.float32(np.float64(state[i, col]) + weight_current * current + weight_next * term)
         for col in range(width):
-            kept[i, 2 * width + col] = kept[i, width + col]
+            state[i, 2 * width + col] = state[i, width + col]
         for col in range(width):
-            kept[i, col] = sums[col]
+            state[i, col] = sums[col]
         for col in range(width):
-            kept[i, width + col] = terms[col]
+            state[i, width + col] = terms[col]
         for col in range(width):
             product[i, col] = terms[col]
 

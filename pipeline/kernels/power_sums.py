@@ -30,7 +30,7 @@ class RowSums(NamedTuple):
     is_normalized: bool  # whether rows are divided by their norms before they are added; those of noise are left out
     is_first: bool  # whether the total is 0, whatever its memory holds
 
-    def some(self, rows: slice) -> RowSums:
+    def of_rows(self, rows: slice) -> RowSums:
         """Return those of some rows."""
         arrays = {name: getattr(self, name)[rows] for name in self._fields[:4]}
         return self._replace(**arrays)
@@ -72,16 +72,16 @@ def multiply_and_sum(
     check_scale(scale, 0, n)
     matrix, of_x = read_only(matrix), np.empty(0) if lengths is None else lengths
 
-    def sum_some(first: int, last: int) -> None:
-        some = slice(first, last)
+    def sum_range(first: int, last: int) -> None:
+        local = slice(first, last)
         # Rows that stay are finished in sweeps of their own: beside the product, they would take the cache from x.
-        rows = aligned_empty((min(_AT_ONCE, last - first), dim)) if out is None else out[some]
+        rows = aligned_empty((min(_AT_ONCE, last - first), dim)) if out is None else out[local]
         if isinstance(x, SignRows):
-            _sum_sign_rows(matrix, read_only(x), rows, first, last, scale[some], of_x, sums.some(some))
+            _sum_sign_rows(matrix, read_only(x), rows, first, last, scale[local], of_x, sums.of_rows(local))
         else:
-            _sum_rows(matrix, x, rows, first, last, scale[some], of_x, sums.some(some))
+            _sum_rows(matrix, x, rows, first, last, scale[local], of_x, sums.of_rows(local))
 
-    share_rows(0, n, sum_some, matrix.indptr)
+    share_rows(0, n, sum_range, matrix.indptr)
 
 
 @kernel
@@ -134,15 +134,15 @@ def _finish(
     sums: RowSums,
 ) -> None:
     """Make of the rows from ``first`` on what is wanted; ``sums`` begin with the row ``start``."""
-    here = slice(first - start, first - start + len(rows))
-    norms = sums.norms[here]
+    local = slice(first - start, first - start + len(rows))
+    norms = sums.norms[local]
     fill_norms(rows, norms)
     if len(sums.halves):
-        round_to_bfloat16(rows.view(np.uint32), sums.halves[here])
+        round_to_bfloat16(rows.view(np.uint32), sums.halves[local])
     if len(sums.total) == 0:
         return
     factor, noise_scale = np.full(len(rows), sums.weight), np.empty(1)
-    total, total_noise_scale = sums.total[here], sums.total_noise_scale[here]
+    total, total_noise_scale = sums.total[local], sums.total_noise_scale[local]
     for i in range(len(rows)):
         size = size_of(matrix.weights, matrix.indptr[first + i], matrix.indptr[first + i + 1])
         is_signal = norms[i] > ZERO_BELOW * (_SLACK * longest * size * scale[i]) and norms[i] > 0.0

@@ -65,15 +65,15 @@ def spmm(
     if scale is not None:
         check_scale(scale, start, stop)
 
-    def sum_some(first: int, last: int) -> None:
-        some = slice(first - start, last - start)
-        scales = None if scale is None else scale[some]
+    def sum_range(first: int, last: int) -> None:
+        local = slice(first - start, last - start)
+        scales = None if scale is None else scale[local]
         if isinstance(x, SignRows):
-            sum_sign_rows(matrix, read_only(x), out[some], first, last, first_col, scales)
+            sum_sign_rows(matrix, read_only(x), out[local], first, last, first_col, scales)
         else:
-            sum_rows(matrix, x, out[some], first, last, first_col, scales)
+            sum_rows(matrix, x, out[local], first, last, first_col, scales)
 
-    share_rows(start, stop, sum_some, matrix.indptr)
+    share_rows(start, stop, sum_range, matrix.indptr)
     if noise_scale is None and out_noise_scale is None:
         return
     if noise_scale is None or out_noise_scale is None:
@@ -140,11 +140,11 @@ def _check_dense(
         _check_array("out", out, np.float32, 2)
         if len(out) < stop - start or out.shape[1] != x.shape[1]:
             raise ValueError(f"out has shape {out.shape}; it must be ({stop - start}, {x.shape[1]}), or longer")
-    used = matrix.indices[matrix.indptr[start] : matrix.indptr[stop]]
+    columns = matrix.indices[matrix.indptr[start] : matrix.indptr[stop]]
     rows = x.shape[0]
-    if len(used) and not first_col <= used.min() <= used.max() < first_col + rows:
+    if len(columns) and not first_col <= columns.min() <= columns.max() < first_col + rows:
         raise IndexError(
-            f"indices reach from {used.min()} to {used.max()}; x holds {first_col} to "
+            f"indices reach from {columns.min()} to {columns.max()}; x holds {first_col} to "
             f"{first_col + rows - 1}; rebuild the block or pass its first_col"
         )
 

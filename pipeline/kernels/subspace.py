@@ -46,8 +46,8 @@ def cross_sums(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.flo
     """``x.T @ y`` in float64; (n, l) and (n, m) float32 -> (l, m)."""
     total = np.zeros((x.shape[1], y.shape[1]))
     for first in range(0, len(x), _ROWS_AT_ONCE):
-        some = slice(first, first + _ROWS_AT_ONCE)
-        total += x[some].astype(np.float64).T @ y[some].astype(np.float64)
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        total += x[rows].astype(np.float64).T @ y[rows].astype(np.float64)
     return total
 
 
@@ -117,8 +117,8 @@ def _positive_first(values: NDArray[np.float64], order: NDArray[np.intp], slack:
     start = 0
     while start < order.size:
         stop = start + int(np.count_nonzero(sizes[start:] >= least[start]))
-        some = order[start:stop]
-        groups.append(some[np.argsort(values[some] < 0, kind="stable")])
+        group = order[start:stop]
+        groups.append(group[np.argsort(values[group] < 0, kind="stable")])
         start = stop
     return np.concatenate([order[:0], *groups])
 

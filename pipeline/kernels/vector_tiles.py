@@ -98,10 +98,10 @@ def store_lanes(builder: Any, lanes: Any, address: Any, kind: Any) -> None:
         return
     words = ir.VectorType(_INT32, lanes.type.count)
     bits = builder.bitcast(lanes, words)
-    sixteen, one, below_half = (ir.Constant(words, [value] * words.count) for value in (16, 1, 0x7FFF))
-    odd = builder.and_(builder.lshr(bits, sixteen), one)
-    rounded = builder.lshr(builder.add(bits, builder.add(odd, below_half)), sixteen)
-    upper = builder.trunc(rounded, ir.VectorType(_BFLOAT16_BITS, words.count))
+    sixteen, unit, below_half = (ir.Constant(words, [value] * words.count) for value in (16, 1, 0x7FFF))
+    odd = builder.and_(builder.lshr(bits, sixteen), unit)
+    rounded_bits = builder.lshr(builder.add(bits, builder.add(odd, below_half)), sixteen)
+    upper = builder.trunc(rounded_bits, ir.VectorType(_BFLOAT16_BITS, words.count))
     builder.store(upper, builder.bitcast(address, upper.type.as_pointer()), align=2)
 
 
@@ -125,7 +125,7 @@ class SignRows(NamedTuple):
         """Rows and columns."""
         return len(self.signs), 32 * self.signs.shape[1]
 
-    def scaled(self, scale: NDArray[np.float64]) -> SignRows:
+    def scale_by(self, scale: NDArray[np.float64]) -> SignRows:
         """Return the rows times a factor each: to the bit those of `scale_rows`."""
         return SignRows(self.signs, (self.value * scale).astype(np.float32))
 
@@ -154,15 +154,15 @@ class _SignOperands(NamedTuple):
         _emit_prefetch(builder, builder.gep(self.plus, [builder.mul(row, self.words)], source_etype=_INT64), 1)
         _emit_prefetch(builder, builder.gep(self.values, [row], source_etype=_FLOAT), 1)
 
-    def added(self, builder: Any, partial: Any, row: Any, weight: Any) -> Any:
+    def add(self, builder: Any, partial: Any, row: Any, weight: Any) -> Any:
         """Add a row's value, times a weight, where bits say so."""
         value = builder.load(builder.gep(self.values, [row], source_etype=_FLOAT), typ=_FLOAT, align=4)
         value = splat(builder, value if weight is None else builder.fmul(value, weight), partial.type)
         zeros = ir.Constant(partial.type, [0.0] * partial.type.count)
-        for bits, combined in ((self.plus, builder.fadd), (self.minus, builder.fsub)):
+        for bits, combine in ((self.plus, builder.fadd), (self.minus, builder.fsub)):
             address = builder.gep(bits, [builder.mul(row, self.words)], source_etype=_INT64)
             # Adding or taking off 0 changes no bit: no sum is -0.
-            partial = combined(partial, builder.select(_lanes_of_bits(builder, address, partial), value, zeros))
+            partial = combine(partial, builder.select(_lanes_of_bits(builder, address, partial), value, zeros))
         return partial
 
 
@@ -170,9 +170,9 @@ def _lanes_of_bits(builder: Any, address: Any, row: Any) -> Any:
     """Which lanes of a row have their bit set. Every lane tests its word: a cast of bits to lanes is slow on AVX2."""
     count = row.type.count
     lanes, words = ir.VectorType(_INT32, count), ir.VectorType(_INT32, count // 32)
-    loaded = builder.load(address, typ=words, align=8)
+    bit_words = builder.load(address, typ=words, align=8)
     places = ir.Constant(lanes, [lane // 32 for lane in range(count)])
-    of_lanes = builder.shuffle_vector(loaded, ir.Constant(words, ir.Undefined), places)
+    of_lanes = builder.shuffle_vector(bit_words, ir.Constant(words, ir.Undefined), places)
     own = builder.and_(of_lanes, ir.Constant(lanes, [1 << lane % 32 for lane in range(count)]))
     return builder.icmp_unsigned("!=", own, ir.Constant(lanes, [0] * count))
 
@@ -235,14 +235,14 @@ class _TileOperands(NamedTuple):
         else:
             self.signs.prefetch(builder, self._neighbor_of(builder, entry))
 
-    def added(self, builder: Any, partial: Any, entry: Any) -> Any:
+    def add(self, builder: Any, partial: Any, entry: Any) -> Any:
         """Return the sum with what an entry adds to it."""
         vector, weight = partial.type, None
         if self.weights is not None:
             address = builder.gep(self.weights, [entry], source_etype=_FLOAT)
             weight = builder.load(address, typ=_FLOAT, align=4)
         if self.signs is not None:
-            return self.signs.added(builder, partial, self._neighbor_of(builder, entry), weight)
+            return self.signs.add(builder, partial, self._neighbor_of(builder, entry), weight)
         term = load_lanes(builder, self._row_of(builder, entry), self.kind, vector)
         return builder.fadd(partial, term if weight is None else builder.fmul(term, splat(builder, weight, vector)))
 
@@ -296,7 +296,7 @@ def _emit_sum(builder: Any, data: _TileOperands, width: int) -> None:
     carry = builder.append_basic_block("carry")
     store_run = builder.append_basic_block("store.run")
     store_total = builder.append_basic_block("store.total")
-    done = builder.append_basic_block("done")
+    end = builder.append_basic_block("done")
     builder.branch(run_head)
 
     builder.position_at_end(run_head)
@@ -319,7 +319,7 @@ def _emit_sum(builder: Any, data: _TileOperands, width: int) -> None:
     ahead = builder.add(entry, _INT64(PREFETCH_DISTANCE))
     ahead = builder.select(builder.icmp_signed("<", ahead, data.last), ahead, data.last)
     data.prefetch(builder, ahead, width)
-    partial.add_incoming(data.added(builder, partial, entry), entry_body)
+    partial.add_incoming(data.add(builder, partial, entry), entry_body)
     entry.add_incoming(builder.add(entry, _INT64(1)), entry_body)
     builder.branch(entry_head)
 
@@ -329,21 +329,21 @@ def _emit_sum(builder: Any, data: _TileOperands, width: int) -> None:
     builder.cbranch(builder.and_(is_first, is_last), store_run, carry)
 
     builder.position_at_end(carry)
-    carried = builder.fadd(total, builder.fpext(partial, wide))
-    total.add_incoming(carried, carry)
+    new_total = builder.fadd(total, builder.fpext(partial, wide))
+    total.add_incoming(new_total, carry)
     run_begin.add_incoming(run_stop, carry)
     builder.cbranch(is_last, store_total, run_head)
 
     # A row of one run: the float64 detour would give the same bits, later.
     builder.position_at_end(store_run)
     data.store(builder, partial)
-    builder.branch(done)
+    builder.branch(end)
 
     builder.position_at_end(store_total)
-    data.store(builder, builder.fptrunc(carried, narrow))
-    builder.branch(done)
+    data.store(builder, builder.fptrunc(new_total, narrow))
+    builder.branch(end)
 
-    builder.position_at_end(done)
+    builder.position_at_end(end)
 
 
 @intrinsic

@@ -44,7 +44,7 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
     sets = _block_files(workspace)
     rows = lists = Outcome({})
     if config.embedding.method != "none":
-        rows = _embedded(engine, config, workspace, sets)
+        rows = _embed_rows(engine, config, workspace, sets)
     if config.makes_lists:
         lists = make_lists(engine, config, workspace, sets[0])
     clusters = [make_clusters(engine, config, workspace)] if config.codes.of_graph else []
@@ -52,9 +52,9 @@ def run(engine: Engine[Frame], config: PipelineConfig, workspace: Workspace) -> 
         clusters.append(make_clusters_of_interests(engine, config, workspace))
     figures = EmbedFigures(**rows.figures, lists=ListFigures(**lists.figures) if lists.figures else None)
     outcomes = (rows, lists, *clusters)
-    records = [record for one in outcomes for record in one.records]
+    records = [record for outcome in outcomes for record in outcome.records]
     tables, table_figures = (
-        {name: value for one in outcomes for name, value in getattr(one, of).items()}
+        {name: value for outcome in outcomes for name, value in getattr(outcome, of).items()}
         for of in ("tables", "table_figures")
     )
     return Outcome(tables, codec.to_values(figures), records, table_figures)
@@ -71,7 +71,7 @@ def _block_files(workspace: Workspace) -> list[list[BlockFiles]]:
     ]
 
 
-def _embedded(
+def _embed_rows(
     engine: Engine[Frame], config: PipelineConfig, workspace: Workspace, sets: Sequence[Sequence[BlockFiles]]
 ) -> Outcome:
     """Embed all parts, and the blocks that a mode adds; or, of hashed PPR, all nodes by the whole graph."""
@@ -84,28 +84,28 @@ def _embedded(
             'stage=%s no_return=0 asked=%g reason="no %s has two neighbours: without steps back nothing would be left"',
             *(NAME, settings.embedding.no_return, config.input.source_type),
         )
-    chosen = shards_for(config, workspace, engine.name, engine.slots)
+    choice = shards_for(config, workspace, engine.name, engine.slots)
     log.info(
         'stage=%s parts=%d shards=%d task_bytes=%d cpu_seconds_expected=%.1f reason="%s"',
-        *(NAME, chosen.price.parts, chosen.price.shards, chosen.price.task_bytes, chosen.price.cpu_seconds),
-        chosen.reason,
+        *(NAME, choice.price.parts, choice.price.shards, choice.price.task_bytes, choice.price.cpu_seconds),
+        choice.reason,
     )
-    settings = replace(settings, embedding=settings.embedding.model_copy(update={"shards": chosen.price.shards}))
+    settings = replace(settings, embedding=settings.embedding.model_copy(update={"shards": choice.price.shards}))
     exchanges = config.embedding.boundary == "exchange"
-    nodes = [one.nodes for one in block_sets]
+    nodes = [blocks.nodes for blocks in block_sets]
     start = open_start(config, workspace)
     warm = _go_on(engine, sets[0], settings, workspace.work(NAME) / "warm", start) if start else None
-    embedded = [warm] if warm else []
-    for position, (blocks, here) in enumerate(zip(block_sets, sets, strict=True) if not warm else ()):
+    results = [warm] if warm else []
+    for position, (blocks, block_files) in enumerate(zip(block_sets, sets, strict=True) if not warm else ()):
         of_set = settings if exchanges else settings_for(settings, blocks.name, position, nodes)
         folder = workspace.work(NAME) / blocks.name if position else workspace.work(NAME)
-        embedded.append(embed_parts(engine, here, of_set, folder, exchange=exchanges))
-    first = embedded[0]
-    files = [describe_task_files(one.row_records, "rows") for one in embedded]
+        results.append(embed_parts(engine, block_files, of_set, folder, exchange=exchanges))
+    first = results[0]
+    files = [describe_task_files(result.row_records, "rows") for result in results]
     figures = {
-        "shards": chosen.price.shards,
+        "shards": choice.price.shards,
         "sets": [len(of_set) for of_set in files],
-        "sums": first.sums if len(embedded) == 1 else None,  # of combined rows: when they have been combined
+        "sums": first.sums if len(results) == 1 else None,  # of combined rows: when they have been combined
         "rows_moved": first.rows_moved,
         "floats_moved_per_node": first.floats_moved / settings.graph.nodes,
         "found": dict(first.report),
@@ -115,7 +115,7 @@ def _embedded(
         "fold_in_rows": describe_task_files(first.row_records, FOLD_IN),
         SUBSPACE_ROWS: describe_task_files(first.row_records, SUBSPACE),
     }
-    records = [record for one in embedded for record in one.records]
+    records = [record for result in results for record in result.records]
     if not settings.keeps_subspace:
         return Outcome(tables, figures, records)
     cold_residual = start.cold_residual if start and warm else first.report["residual"]
@@ -126,8 +126,8 @@ def _go_on(
     engine: Engine[Frame], blocks: Sequence[BlockFiles], settings: Settings, folder: Location, start: WarmStart
 ) -> Embedded | None:
     """Embed all parts from the rows of an earlier night; None if these are too far from tonight's graph."""
-    embedded = embed_parts(engine, blocks, replace(settings, earlier=start.subspace), folder)
-    residual = embedded.report["residual"]
+    result = embed_parts(engine, blocks, replace(settings, earlier=start.subspace), folder)
+    residual = result.report["residual"]
     is_near = residual <= start.cold_residual
     log.log(
         logging.INFO if is_near else logging.WARNING,
@@ -135,7 +135,7 @@ def _go_on(
         *(NAME, start.date, residual, start.cold_residual),
         "earlier_rows" if is_near else 'random_rows reason="the graph has changed too much since that night"',
     )
-    return embedded if is_near else None
+    return result if is_near else None
 
 
 def shards_for(config: PipelineConfig, workspace: Workspace, engine: str, slots: int) -> ShardChoice:

@@ -112,7 +112,7 @@ def test_terms_follow_the_recurrence_and_their_sum_grows() -> None:
     np.testing.assert_array_max_ulp(kept[:, :5], grown, 1)
     np.testing.assert_array_equal(kept[:, 5:10], term)
     np.testing.assert_array_equal(kept[:, 10:], current)
-    with pytest.raises(ValueError, match="kept has shape"):
+    with pytest.raises(ValueError, match="state has shape"):
         next_term(product, kept[:, :10].copy(), factors, weights)
 
 

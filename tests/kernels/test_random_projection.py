@@ -42,7 +42,7 @@ def test_signs_stand_for_the_rows(sparsity: float, dim: int, first_col: int) -> 
     bits = np.unpackbits(got.signs.astype("<u8").view(np.uint8), axis=1, bitorder="little").astype(np.float32)
     np.testing.assert_array_equal((bits[:, :dim] - bits[:, dim:]) * got.value[:, None], want)
     np.testing.assert_array_equal(
-        (bits[:, :dim] - bits[:, dim:]) * got.scaled(scale).value[:, None], scale_rows(want, scale)
+        (bits[:, :dim] - bits[:, dim:]) * got.scale_by(scale).value[:, None], scale_rows(want, scale)
     )
 
 
