@@ -25,8 +25,7 @@ from typing import (
 import numba
 import numpy as np
 from numba import from_dtype, types
-from numba.core.caching import Cache
-from numba.core.runtime.nrt import rtsys
+from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
 from pipeline.absent_packages import without_package
@@ -69,9 +68,9 @@ class Kernel(Generic[_P, _R]):
         """The compiled function, by the types of its arguments."""
         hints = get_type_hints(self._function, include_extras=True)
         (result,) = _variants(hints.pop("return"))
+        _load_numba()
         signatures = [result(*argument_types) for argument_types in itertools.product(*map(_variants, hints.values()))]
-        with without_package("scipy.linalg"):  # numba's BLAS: kernels multiply no matrices
-            return _njit(signatures, nogil=True, cache=True, **self._options)(self._function)
+        return _njit(signatures, nogil=True, cache=True, **self._options)(self._function)
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Call the compiled function."""
@@ -84,17 +83,12 @@ class Kernel(Generic[_P, _R]):
         return types.Dispatcher(self.dispatcher)
 
 
-def _load_compiled(cache: Any, signature: Any, target_context: Any) -> Any:
-    """Load a compiled function from numba's cache; without its runtime, that of one with arrays ends the process.
-
-    Numba would first load all that its compiler knows of functions and packages: a fifth of a second of each process.
-    The compiler itself loads it where it is needed.
-    """
-    rtsys.initialize(target_context)
-    return cache._load_overload(signature, target_context)
-
-
-setattr(Cache, "load_overload", _load_compiled)  # noqa: B010  # a method, as mypy sees it
+@functools.cache
+def _load_numba() -> None:
+    """Load what numba loads with its first function, but for scipy's BLAS: kernels multiply no matrices."""
+    with without_package("scipy.linalg"):
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
 
 
 def kernel(function: Callable[_P, _R]) -> Kernel[_P, _R]:
