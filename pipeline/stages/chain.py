@@ -181,7 +181,7 @@ STAGES: tuple[Stage, ...] = (
             *(tables.INTEREST_CLUSTERS, tables.LIKE_SHARES),
         ),
         _rows,
-        1,
+        2,
     ),
     Stage(
         "aggregate",
