@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.array_types import Out, kernel
+from pipeline.kernels.array_types import In, Out, kernel
 
 _Row = TypeVar("_Row", np.int32, np.int64)
 _Ends = tuple[Out[np.int32], Out[np.int32]] | tuple[Out[np.int64], Out[np.int64]]
@@ -96,7 +96,7 @@ def _count_entries(ends: _Ends, is_computed: Out[np.bool_], entries: Out[np.int6
 @kernel
 def _fill_words(
     ends: _Ends,
-    weight: Out[np.float32],
+    weight: In[np.float32],
     is_computed: Out[np.bool_],
     rank: Out[np.int32],
     rank_bits: int,

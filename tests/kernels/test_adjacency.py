@@ -26,6 +26,8 @@ def check(edges: list[Edge], is_computed: list[bool], key: list[int], *, weighte
     weight = np.array([edge[2] for edge in edges], np.float32) if weighted else None
     mask, keys = np.array(is_computed, np.bool_), np.array(key, np.uint64)
     indptr, neighbor, carried = ordered_adjacency(*ends, weight, mask, keys)
+    if weight is not None:
+        weight.setflags(write=False)  # as weights that lie in a file are
     narrow = ordered_adjacency(*(end.astype(np.int32) for end in ends), weight, mask, keys)
     for same, other in zip(narrow, (indptr, neighbor, carried), strict=True):
         np.testing.assert_array_equal(same, other)

@@ -41,7 +41,7 @@ def night(tmp_path: Path) -> NightRun:
     night.__dict__.update(
         stages=figures(TONIGHT),
         other_release="before",
-        other={"stages": figures(BEFORE)},
+        other_manifest={"stages": figures(BEFORE)},
         metrics={"drift": {"kept": {"nodes": {"item": {"kept": 8, "of": 10}, "user": {"kept": 10, "of": 10}}}}},
     )
     return night
