@@ -6,9 +6,12 @@ import string
 
 from hypothesis import strategies as st
 
-#: Long enough that one is not met by chance in a path or a message.
+#: Long enough, and with a digit, so that none is a piece of a path or of a message's own words, which are drawn, too.
 SECRETS = st.text(string.ascii_letters + string.digits + "/+-_.~!$*()%", min_size=12, max_size=40).filter(
-    lambda text: text[0].isalpha() and text[-1].isalnum() and "://" not in text and not text.endswith("date")
+    lambda text: (
+        (text[0].isalpha() and text[-1].isalnum() and "://" not in text and not text.endswith("date"))
+        and any(character.isdigit() for character in text)
+    )
 )
 _SCHEMES = st.sampled_from(["s3", "s3a", "gs", "abfs", "abfss", "az", "hdfs", "wasbs", "https", "tcp"])
 _NAMES = st.sampled_from(
