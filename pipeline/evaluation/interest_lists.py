@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from graphquilt.interest_table import share_out
 from pipeline.blocks.arrays import offsets_of
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import measure_places, top_k, unit_rows
+from pipeline.evaluation.ranking import measure_places
 from pipeline.evaluation.scoring import Queries
 from pipeline.evaluation.table import Table
+from pipeline.evaluation.top_k import top_k, unit_rows
 from pipeline.kernels.ranking import NO_ROW
 
 #: Lengths of candidate lists, and sources that lists are made for at most.

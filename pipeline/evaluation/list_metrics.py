@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import GroundTruth, RankingMetrics, TableRanking, check_cutoffs, measure_places
+from pipeline.evaluation.ranking import (
+    GroundTruth,
+    RankingMetrics,
+    TableRanking,
+    check_cutoffs,
+    measure_places,
+)
 from pipeline.kernels.ranking import NO_ROW, mark_hits
 
 _LISTS_AT_ONCE = 4096

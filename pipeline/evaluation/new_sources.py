@@ -17,8 +17,8 @@ from pipeline.evaluation.link_prediction import (
     distinct,
     measure_auc,
 )
-from pipeline.evaluation.ranking import unit_rows
 from pipeline.evaluation.table import Pairs, Table
+from pipeline.evaluation.top_k import unit_rows
 from pipeline.kernels.hashing import hash_nodes
 
 LONGEST = 100  # pairs of one source: no single one makes the figure

@@ -22,7 +22,6 @@ from pipeline.evaluation.ranking import (
     TableRanking,
     figures_at,
     rank_items,
-    unit_rows,
 )
 from pipeline.evaluation.rankme import rankme
 from pipeline.evaluation.sampling import sample_by_key
@@ -34,6 +33,7 @@ from pipeline.evaluation.slices import (
     slice_cold_nodes,
 )
 from pipeline.evaluation.table import Pairs, Table, known_codes
+from pipeline.evaluation.top_k import unit_rows
 
 #: Sources ranked for a width curve: a thousand tell a hundredth apart.
 CURVE_SOURCES = 1_000

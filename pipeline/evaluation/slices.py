@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import GroundTruth, RankingMetrics, TableRanking, figures_at, rank_items
+from pipeline.evaluation.ranking import (
+    GroundTruth,
+    RankingMetrics,
+    TableRanking,
+    figures_at,
+    rank_items,
+)
 
 CLASSES = 4
 #: A pair's propensity is its item's (neighbours + 1) to this power.

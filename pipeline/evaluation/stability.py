@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import top_k, unit_rows
 from pipeline.evaluation.sampling import sample_by_key
+from pipeline.evaluation.top_k import top_k, unit_rows
 
 SAMPLE = 1000
 

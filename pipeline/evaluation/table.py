@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.evaluation.link_prediction import Nodes, distinct, pair_codes
-from pipeline.evaluation.ranking import unit_rows
+from pipeline.evaluation.top_k import unit_rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import top_k, unit_rows
 from pipeline.evaluation.sampling import sample_by_key
+from pipeline.evaluation.top_k import top_k, unit_rows
 from pipeline.kernels.ranking import NO_ROW, row_lengths
 from pipeline.metrics.scored_tables import ScoredTable, VectorFiles, read_sampled_table
 from pipeline.queries.night_charts import draw_partition, draw_quality

@@ -10,8 +10,8 @@ from pipeline import storage
 from pipeline.blocks.arrays import FeatureTable, NodeArrays
 from pipeline.embedding.cold_rows import MOST_SOURCES
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import top_k
 from pipeline.evaluation.sampling import sample_by_key
+from pipeline.evaluation.top_k import top_k
 from pipeline.locations import Location
 from pipeline.release_tables.finished_rows import FinishedRows, RowSources, finished_rows
 from pipeline.tasks import Attempt

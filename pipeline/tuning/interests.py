@@ -13,8 +13,9 @@ from pipeline.config.interests import InterestsConfig
 from pipeline.config.model import PipelineConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.interest_lists import LENGTHS, SourceQueries, shared_lists, with_own
-from pipeline.evaluation.ranking import measure_places, unit_rows
+from pipeline.evaluation.ranking import measure_places
 from pipeline.evaluation.scoring import Queries
+from pipeline.evaluation.top_k import unit_rows
 from pipeline.planning.code_costs import check_interests_fit, interest_seconds
 from pipeline.tuning.embedder import Embedder
 from pipeline.tuning.options import InterestChoice, TuneOptions

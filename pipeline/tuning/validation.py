@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pipeline.evaluation.classification import SHUFFLES, classify_nodes
 from pipeline.evaluation.link_prediction import Nodes, degree_matched_negatives, distinct, measure_auc, pair_codes
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import GroundTruth, RankingMetrics, measure_places, rank_items, unit_rows
+from pipeline.evaluation.ranking import GroundTruth, RankingMetrics, measure_places, rank_items
 from pipeline.evaluation.sampling import sample_by_key
 from pipeline.evaluation.scoring import Queries
+from pipeline.evaluation.top_k import unit_rows
 from pipeline.kernels.hashing import hash_nodes
 from pipeline.kernels.ranking import NO_ROW
 

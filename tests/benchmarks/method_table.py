@@ -40,9 +40,9 @@ from pipeline.config.model import PipelineConfig  # noqa: E402
 from pipeline.embedding.methods import CONFIG  # noqa: E402
 from pipeline.engines.local import LocalEngine  # noqa: E402
 from pipeline.evaluation.classification import classify_nodes  # noqa: E402
-from pipeline.evaluation.ranking import unit_rows  # noqa: E402
 from pipeline.evaluation.scoring import rank_pairs  # noqa: E402
 from pipeline.evaluation.table import Pairs, Table  # noqa: E402
+from pipeline.evaluation.top_k import unit_rows  # noqa: E402
 from pipeline.ingest.run_date import end_of  # noqa: E402
 from pipeline.kernels.hashing import hash_nodes  # noqa: E402
 from pipeline.kernels.node_keys import node_keys  # noqa: E402

@@ -1,6 +1,6 @@
 """Rows that meet through Spark's shuffle in less memory than they take, half of them by one key.
 
-    python -m tests.benchmarks.spark_shuffle --work /tmp/shuffle --rows 215000000 --heap 512
+    python -m tests.benchmarks.spark_shuffle --work build/shuffle --rows 215000000 --heap 512
 
 Each row is looked up in a table of 1000 keys that is dealt out to buckets like the rows. The heap is that of the one
 JVM of a local master, which is executor and driver. With --one-bucket no key counts as heavy: half of all rows meet in

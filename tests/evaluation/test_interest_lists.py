@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from graphquilt.interest_table import share_out
 from pipeline.evaluation.interest_lists import SourceQueries, count_clusters, mean_distance, shared_lists
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import unit_rows
+from pipeline.evaluation.top_k import unit_rows
 from pipeline.kernels.ranking import NO_ROW
 
 

@@ -67,8 +67,8 @@ def test_negatives_are_no_edges_and_of_the_right_type(draw) -> None:
 
 @pytest.mark.parametrize("draw", [random_negatives, degree_matched_negatives])
 def test_a_negative_depends_on_keys_not_on_numbering_order_or_direction_of_storage(draw) -> None:
-    nodes, (src, dst), known = plain_graph()
-    first = draw(src, dst, nodes, known, seed=4)
+    nodes, (src, dst), edge_codes = plain_graph()
+    first = draw(src, dst, nodes, edge_codes, seed=4)
 
     rng = np.random.default_rng(1)
     old = rng.permutation(nodes.n)  # new position -> old position
@@ -79,7 +79,7 @@ def test_a_negative_depends_on_keys_not_on_numbering_order_or_direction_of_stora
     again = draw(new[src][order], new[dst][order], renumbered, codes, seed=4)
 
     np.testing.assert_array_equal(old[again], first[order])
-    assert (draw(src, dst, nodes, known, seed=5) != first).mean() > 0.9
+    assert (draw(src, dst, nodes, edge_codes, seed=5) != first).mean() > 0.9
 
 
 def test_random_negatives_are_uniform_over_the_free_nodes() -> None:
@@ -104,9 +104,9 @@ def test_random_negatives_are_uniform_over_the_free_nodes() -> None:
 def test_where_nothing_is_free_the_positive_has_no_negative_and_is_counted() -> None:
     nodes = Nodes(np.arange(4, dtype=np.uint64), np.array([0, 1, 1, 1]), np.array([3, 1, 1, 1]))
     src, dst = np.zeros(3, np.int64), np.array([1, 2, 3])
-    known = pair_codes(src, dst, 4, is_undirected=False)
+    edge_codes = pair_codes(src, dst, 4, is_undirected=False)
     for draw in (random_negatives, degree_matched_negatives):
-        got = measure_auc(np.ones((4, 2), np.float32), nodes, src, dst, draw(src, dst, nodes, known, 0))
+        got = measure_auc(np.ones((4, 2), np.float32), nodes, src, dst, draw(src, dst, nodes, edge_codes, 0))
         assert (got.auc, got.auc_by_degree_alone, got.without_negative) == (None, None, 3)
 
 
@@ -118,13 +118,13 @@ def test_source_itself_is_no_negative() -> None:
 
 
 def test_degree_explains_random_negatives_but_not_matched_ones() -> None:
-    nodes, (src, dst), known = plain_graph(4000)
+    nodes, (src, dst), edge_codes = plain_graph(4000)
     # Ends swapped half the time, or dst would always be the younger, smaller node.
     swap = np.arange(src.size) % 2 == 0
     src, dst = np.where(swap, dst, src), np.where(swap, src, dst)
     rows = np.ones((nodes.n, 1), np.float32)
     random, matched = (
-        measure_auc(rows, nodes, src, dst, draw(src, dst, nodes, known, 0))
+        measure_auc(rows, nodes, src, dst, draw(src, dst, nodes, edge_codes, 0))
         for draw in (random_negatives, degree_matched_negatives)
     )
     assert random.auc_by_degree_alone is not None

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.list_metrics import RankedLists, measure_lists
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import GroundTruth, rank_items, top_k
+from pipeline.evaluation.ranking import GroundTruth, rank_items
+from pipeline.evaluation.top_k import top_k
 from pipeline.kernels.ranking import NO_ROW
 
 KS = (1, 3, 20)

@@ -8,9 +8,10 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from pipeline.evaluation import ranking
+from pipeline.evaluation import top_k as top_k_module
 from pipeline.evaluation.position_lists import PositionLists
-from pipeline.evaluation.ranking import GroundTruth, rank_items, top_k, unit_rows
+from pipeline.evaluation.ranking import GroundTruth, rank_items
+from pipeline.evaluation.top_k import top_k, unit_rows
 from pipeline.kernels.ranking import NO_ROW, pair_scores
 
 
@@ -130,10 +131,10 @@ def test_rows_that_blas_cannot_tell_apart_are_ranked_exactly(monkeypatch: pytest
     np.testing.assert_array_equal(positions, want)
     np.testing.assert_array_equal(scores, np.take_along_axis(exact, want, axis=1))
 
-    monkeypatch.setattr(ranking, "_QUERIES_PER_BLOCK", 13)
-    monkeypatch.setattr(ranking, "_ROWS_PER_TILE", 192)
-    monkeypatch.setattr(ranking, "_QUERIES_AT_ONCE", 26)
-    monkeypatch.setattr(ranking, "_ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(top_k_module, "_QUERIES_PER_BLOCK", 13)
+    monkeypatch.setattr(top_k_module, "_ROWS_PER_TILE", 192)
+    monkeypatch.setattr(top_k_module, "_QUERIES_AT_ONCE", 26)
+    monkeypatch.setattr(top_k_module, "_ROWS_AT_ONCE", 100)
     with threadpool_limits(1):
         again = top_k(queries, rows, 50)
     np.testing.assert_array_equal(again[0], positions)
@@ -146,7 +147,7 @@ def test_the_rounding_bound_holds_for_blas_and_is_not_idle() -> None:
         # All of one sign and size: the worst case for the sum, within a factor of the bound.
         queries, rows = (rng.uniform(1.0, 1.1, (40, dim)).astype(np.float32) for _ in range(2))
         error = np.abs((queries @ rows.T).astype(np.float64) - queries.astype(np.float64) @ rows.T.astype(np.float64))
-        bound = ranking._rounding_bound(queries, rows)
+        bound = top_k_module._rounding_bound(queries, rows)
         assert (error.max(axis=1) <= bound).all()
         assert (bound <= (dim + 9) * 2.0**-24 * 1.21 * dim).all()
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.evaluation.ranking import unit_rows
 from pipeline.evaluation.stability import CosineMetrics, compare_rows, neighbor_overlap
+from pipeline.evaluation.top_k import unit_rows
 from pipeline.kernels.hashing import splitmix64
 
 

@@ -32,8 +32,8 @@ def planted(n: int, dim: int, strength: float, seed: int = 0) -> tuple[Table, Pa
 
 
 def test_noise_has_no_bits_and_the_planted_block_has_all() -> None:
-    table, pairs, known = planted(4000, 32, 0.8)
-    got = usable_information(table, pairs, known, 0, None)
+    table, pairs, edge_codes = planted(4000, 32, 0.8)
+    got = usable_information(table, pairs, edge_codes, 0, None)
     assert got is not None
     assert len(got.blocks) == BLOCKS
     first, *others = got.blocks
@@ -56,8 +56,8 @@ def test_bits_are_those_of_a_binary_channel() -> None:
     rows = np.concatenate((sign, sign * flip)).astype(np.float32)[:, None]
     table = table_of(rows)
     pairs = Pairs(np.arange(n), np.arange(n) + n)
-    known = pair_codes(pairs.src, pairs.dst, 2 * n, is_undirected=False)
-    got = usable_information(table, pairs, known, 0, None)
+    edge_codes = pair_codes(pairs.src, pairs.dst, 2 * n, is_undirected=False)
+    got = usable_information(table, pairs, edge_codes, 0, None)
     assert got is not None
     # P(edge | product 1) = .9 / 1.4, P(edge | -1) = .1 / .6: the mutual information of a binary channel.
     entropy = lambda p: -p * math.log2(p) - (1 - p) * math.log2(1 - p)  # noqa: E731
@@ -85,9 +85,9 @@ def test_the_score_is_that_of_the_entropy_of_each_bin(pairs: list[tuple[int, boo
 
 
 def test_the_sample_is_stated_and_too_few_pairs_say_so() -> None:
-    table, pairs, known = planted(500, 16, 0.5)
-    got = usable_information(table, pairs, known, 0, 100)
+    table, pairs, edge_codes = planted(500, 16, 0.5)
+    got = usable_information(table, pairs, edge_codes, 0, 100)
     assert got is not None
     assert (got.pairs, got.population, got.is_sampled) == (100, 500, True)
-    assert usable_information(table, Pairs(pairs.src[:2], pairs.dst[:2]), known, 0, None) is None
-    assert usable_information(table, Pairs.none(), known, 0, None) is None
+    assert usable_information(table, Pairs(pairs.src[:2], pairs.dst[:2]), edge_codes, 0, None) is None
+    assert usable_information(table, Pairs.none(), edge_codes, 0, None) is None

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.ranking import unit_rows
 from pipeline.evaluation.sampling import sample_by_key
+from pipeline.evaluation.top_k import unit_rows
 from pipeline.metrics.scored_tables import (
     VectorFiles,
     keys_of,
